@@ -1,0 +1,1 @@
+//! The command line: types and help in one file per command group.

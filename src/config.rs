@@ -1,0 +1,1 @@
+//! Settings: file, then environment, then flags; every value knows where it came from.

@@ -1,0 +1,1 @@
+//! The controller: decides who belongs to the cluster and as what, and drives the storage pool.

@@ -1,0 +1,1 @@
+//! Which address of a host is its primary one.

@@ -1,0 +1,1 @@
+//! Several real hosts on one machine, to try a cluster and to test one.

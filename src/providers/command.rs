@@ -1,0 +1,306 @@
+//! The only place that starts a process.
+//!
+//! A run of a foreign program is a value, [`Invocation`]; a [`Commander`] carries it out. The real one, [`Processes`],
+//! gives the child a clean environment (`PATH`, `LC_ALL=C` and what the invocation names), a closed or given standard
+//! input, a process group of its own and a deadline, and bounds what it may print. On the deadline, or when the caller
+//! stops waiting, the whole *group* is killed: a tool's grandchildren would otherwise live on.
+//!
+//! Killing a tool does not cancel what it asked a daemon for; callers read the state again.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Where programs are looked for; the caller's `PATH` is not asked.
+pub const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A tool that prints more than this is cut off there: no answer that we read is near it.
+const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
+
+/// How long a tool may take if the invocation does not say.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// One run of a foreign program, as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(String, String)>,
+    stdin: Vec<u8>,
+    deadline: Duration,
+}
+
+impl Invocation {
+    /// A run of `program`: a bare name, looked up in [`SEARCH_PATH`], or an absolute path.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: Vec::new(),
+            deadline: DEFAULT_DEADLINE,
+        }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments in order.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = A>, A: Into<OsString>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of the child's environment, which is empty but for `PATH` and `LC_ALL`. Never a secret.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives `bytes` as standard input, which is otherwise empty.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Kills the run after `deadline`.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The program as it was named.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The arguments as text, for fakes and logs.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        self.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
+    }
+
+    /// The run as one line for logs and errors: `gluster --xml peer status`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut line = self.program.display().to_string();
+        for word in self.words() {
+            line.push(' ');
+            line.push_str(&word);
+        }
+        line
+    }
+}
+
+/// What a finished program left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub elapsed: Duration,
+}
+
+impl Output {
+    /// Whether the program exited with 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Standard output as text.
+    #[must_use]
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The last non-empty line of standard error, else of standard output: what a person would quote.
+    #[must_use]
+    pub fn complaint(&self) -> String {
+        let last = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+        };
+        last(&self.stderr).or_else(|| last(&self.stdout)).unwrap_or_else(|| "no output".to_owned())
+    }
+}
+
+/// Why a program gave no output to read. The program may have changed something: read the state again.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("`{0}` is not installed (looked in {SEARCH_PATH})")]
+    NotFound(String),
+    #[error("`{line}` did not finish within {deadline:?} and was killed")]
+    TimedOut { line: String, deadline: Duration },
+    #[error("`{line}` could not be run")]
+    Io {
+        line: String,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Carries out invocations. The real one is [`Processes`]; tests put a fake program with state behind it.
+#[async_trait::async_trait]
+pub trait Commander: Send + Sync {
+    /// Runs `invocation` to its end or its deadline.
+    async fn run(&self, invocation: Invocation) -> Result<Output, CommandError>;
+}
+
+/// Runs real processes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Processes;
+
+/// Looks `program` up in [`SEARCH_PATH`] unless it is a path already.
+#[must_use]
+pub fn find_program(program: &Path) -> Option<PathBuf> {
+    if program.is_absolute() {
+        return program.is_file().then(|| program.to_owned());
+    }
+    SEARCH_PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
+}
+
+#[async_trait::async_trait]
+impl Commander for Processes {
+    async fn run(&self, invocation: Invocation) -> Result<Output, CommandError> {
+        let line = invocation.describe();
+        let Some(program) = find_program(&invocation.program) else {
+            return Err(CommandError::NotFound(invocation.program.display().to_string()));
+        };
+        let started = Instant::now();
+        let failed = |source| CommandError::Io { line: line.clone(), source };
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(&invocation.args)
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .env("LC_ALL", "C")
+            .envs(invocation.env.iter().map(|(name, value)| (name, value)))
+            .stdin(if invocation.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn().map_err(failed)?;
+        let mut group = GroupGuard::of(&child);
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let feed = async {
+            if let Some(mut pipe) = stdin {
+                // A tool that does not read its input is judged by its exit code.
+                drop(pipe.write_all(&invocation.stdin).await);
+            }
+        };
+        // The exit ends the run, not the end of the pipes: a daemon that the tool started may hold them open.
+        let collect = async {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let status = {
+                let drain = async { tokio::join!(feed, read_capped(stdout, &mut out), read_capped(stderr, &mut err)) };
+                tokio::pin!(drain);
+                tokio::select! {
+                    _ = &mut drain => child.wait().await,
+                    status = child.wait() => {
+                        drop(tokio::time::timeout(LINGER, &mut drain).await);
+                        status
+                    }
+                }
+            };
+            status.map(|status| Output { code: status.code(), stdout: out, stderr: err, elapsed: started.elapsed() })
+        };
+        match tokio::time::timeout(invocation.deadline, collect).await {
+            Ok(Ok(output)) => {
+                group.disarm();
+                tracing::debug!(
+                    command = line,
+                    code = output.code,
+                    elapsed_ms = output.elapsed.as_millis() as u64,
+                    "ran"
+                );
+                Ok(output)
+            }
+            Ok(Err(source)) => Err(failed(source)),
+            Err(_) => Err(CommandError::TimedOut { line, deadline: invocation.deadline }),
+        }
+    }
+}
+
+/// How long output may trickle in after the program has exited.
+const LINGER: Duration = Duration::from_millis(100);
+
+async fn read_capped(pipe: Option<impl tokio::io::AsyncRead + Unpin>, into: &mut Vec<u8>) {
+    if let Some(pipe) = pipe {
+        // A broken pipe ends the output; the exit code tells the rest.
+        drop(pipe.take(MAX_OUTPUT).read_to_end(into).await);
+    }
+}
+
+/// Kills the child's process group unless the program ended by itself: what it left running then (the FUSE client
+/// that `mount` leaves behind) is meant to live.
+struct GroupGuard(Option<rustix::process::Pid>);
+
+impl GroupGuard {
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())))
+    }
+}
+
+impl GroupGuard {
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may be gone already.
+            drop(rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn returns_output_and_exit_code() {
+        let output = Processes.run(Invocation::new("cat").stdin("hello")).await.unwrap();
+        assert_eq!((output.code, output.stdout.as_slice()), (Some(0), b"hello".as_slice()));
+        let output = Processes.run(Invocation::new("ls").arg("/no/such/file")).await.unwrap();
+        assert!(!output.success() && output.complaint().contains("No such file"));
+    }
+
+    #[tokio::test]
+    async fn names_a_missing_program() {
+        let error = Processes.run(Invocation::new("no-such-program")).await.unwrap_err();
+        assert!(error.to_string().contains("`no-such-program` is not installed"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn kills_on_the_deadline_and_says_so() {
+        let run = Invocation::new("sleep").arg("60").deadline(Duration::from_millis(50));
+        assert!(matches!(Processes.run(run).await, Err(CommandError::TimedOut { .. })));
+    }
+
+    #[tokio::test]
+    async fn gives_children_a_clean_environment() {
+        let output = Processes.run(Invocation::new("env").env("X", "1")).await.unwrap();
+        let mut lines: Vec<String> = output.stdout_text().lines().map(str::to_owned).collect();
+        lines.sort();
+        assert_eq!(lines, ["LC_ALL=C".to_owned(), format!("PATH={SEARCH_PATH}"), "X=1".to_owned()]);
+    }
+}

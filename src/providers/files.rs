@@ -1,0 +1,1 @@
+//! Files that are written only if they differ, atomically, with their mode.

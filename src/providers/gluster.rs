@@ -1,0 +1,1 @@
+//! GlusterFS through its command line.

@@ -1,0 +1,1 @@
+//! Mounts: what the kernel says, and what a timed probe says.
