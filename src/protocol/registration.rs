@@ -1,1 +1,374 @@
-//! Stub.
+//! What a client says: one request, decoded from JSON in any letter case and then checked.
+//!
+//! Decoding is lenient about form (letter case, unknown fields, absent fields) because clients of the first
+//! implementation and hand-written ones exist; checking is strict about values. The surprising part is the
+//! hand-written `Deserialize`: serde matches field names exactly, and these must match whatever their case.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{AddressError, Hostname, HostnameError, NodeAddress, NodeId, NodeIdError, Role, RoleError};
+
+/// The version of this conversation that this program speaks. Clients that send none are of the first
+/// implementation's kind, or written by hand.
+pub const PROTOCOL: u32 = 1;
+
+/// A request as it was sent: nothing in it is believed yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RawRequest {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub action: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub role: String,
+    #[serde(rename = "IP", skip_serializing_if = "String::is_empty")]
+    pub ip: String,
+    #[serde(rename = "OS", skip_serializing_if = "String::is_empty")]
+    pub os: String,
+    #[serde(rename = "CPU")]
+    pub cpu: u32,
+    /// In MiB.
+    #[serde(rename = "MemoryMb")]
+    pub memory_mb: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub docker_version: String,
+    pub gluster_capable: bool,
+    /// RFC 3339. Informational; never used for ordering.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub timestamp: String,
+    /// The sender's [`PROTOCOL`]; 0 for clients that do not know of it.
+    pub protocol: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node_id: String,
+    /// How long the reply may be held back until there is news, in ms.
+    pub wait_ms: u64,
+    /// What the client holds already (`report`, `check-status`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<RawReport>,
+    /// Where a listing goes on, and how much of it is wanted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub after: String,
+    pub limit: u32,
+}
+
+/// What a node found on its host after converging.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RawReport {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub swarm_node_id: String,
+    /// The brick directory exists and may be taken into the volume.
+    pub brick_ready: bool,
+    /// The volume is mounted, and the mount was read from and written to.
+    pub mounted: bool,
+    /// Why something is not as it should be; empty if all is well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub finding: String,
+}
+
+macro_rules! any_case_struct {
+    ($name:ident, $what:literal, { $($key:literal $(| $alias:literal)* => $field:ident),* $(,)? }) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct AnyCase;
+                impl<'de> Visitor<'de> for AnyCase {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($what)
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        let mut value = $name::default();
+                        let mut seen: Vec<&'static str> = Vec::new();
+                        while let Some(key) = map.next_key::<FieldKey>()? {
+                            match key.0.as_str() {
+                                $($key $(| $alias)* => {
+                                    if seen.contains(&$key) {
+                                        return Err(de::Error::custom(concat!("the field `", $key, "` is there twice")));
+                                    }
+                                    seen.push($key);
+                                    value.$field = NullAsDefault::deserialize_in(&mut map)?;
+                                })*
+                                _ => { map.next_value::<IgnoredAny>()?; }
+                            }
+                        }
+                        Ok(value)
+                    }
+                }
+                deserializer.deserialize_map(AnyCase)
+            }
+        }
+    };
+}
+
+/// A field's name in lower case and without underscores, so that `memory_mb`, `memoryMb` and `MemoryMB` are one.
+struct FieldKey(String);
+
+impl<'de> Deserialize<'de> for FieldKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Key;
+        impl Visitor<'_> for Key {
+            type Value = FieldKey;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<FieldKey, E> {
+                Ok(FieldKey(text.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()))
+            }
+        }
+        deserializer.deserialize_identifier(Key)
+    }
+}
+
+/// Reads a value, taking `null` for the default.
+struct NullAsDefault;
+
+impl NullAsDefault {
+    fn deserialize_in<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(map: &mut A) -> Result<T, A::Error> {
+        Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
+    }
+}
+
+any_case_struct!(RawRequest, "a JSON object with the request", {
+    "action" => action, "hostname" => hostname, "role" => role, "ip" => ip, "os" => os, "cpu" => cpu,
+    "memorymb" | "memory" => memory_mb, "dockerversion" => docker_version, "glustercapable" => gluster_capable,
+    "timestamp" => timestamp, "protocol" => protocol, "nodeid" => node_id, "waitms" => wait_ms, "report" => report,
+    "after" => after, "limit" => limit,
+});
+
+any_case_struct!(RawReport, "a JSON object with the report", {
+    "swarmnodeid" => swarm_node_id, "brickready" => brick_ready, "mounted" => mounted, "finding" => finding,
+});
+
+/// A request whose values have been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// A node wants in, or says again who it is.
+    Register(Registration),
+    /// A node asks whether there is news; changes nothing but what it reports.
+    CheckStatus { who: Identity, report: Option<NodeReport>, wait_ms: u64 },
+    /// A client of the first implementation says that it created the volume, which ours never does.
+    GlusterReady { who: Identity },
+    /// A node leaves.
+    Deregister { who: Identity },
+    /// Local administration: the state of the cluster.
+    Status,
+    /// Local administration: the nodes, a page of them.
+    Nodes { after: String, limit: u32 },
+}
+
+/// Who sends a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Claimed by the node; `None` for clients without a key.
+    pub node_id: Option<NodeId>,
+    pub hostname: Hostname,
+}
+
+impl Identity {
+    /// The id under which the sender is filed.
+    #[must_use]
+    pub fn key(&self) -> NodeId {
+        self.node_id.clone().unwrap_or_else(|| NodeId::of_legacy(&self.hostname))
+    }
+}
+
+/// A registration whose values have been checked (S2-51).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    pub who: Identity,
+    /// The role asked for; `None` leaves it to the controller.
+    pub role: Option<Role>,
+    /// The address asked for; `None` means the one that the request comes from.
+    pub address: Option<NodeAddress>,
+    pub facts: Facts,
+    /// When the client sent it, if it says so and is of our protocol.
+    pub sent_at: Option<jiff::Timestamp>,
+    pub protocol: u32,
+}
+
+/// What a node says about its host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub os: String,
+    pub cpus: u32,
+    pub memory_mb: u64,
+    pub docker_version: String,
+    pub gluster_capable: bool,
+}
+
+/// What a node reports about its host after converging.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    pub swarm_node_id: String,
+    pub brick_ready: bool,
+    pub mounted: bool,
+    pub finding: String,
+}
+
+/// Why a request was refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("the action {0:?} does not exist")]
+    UnknownAction(String),
+    #[error("field `Hostname`: {0}")]
+    Hostname(#[from] HostnameError),
+    #[error("field `Role`: {0}")]
+    Role(#[from] RoleError),
+    #[error("field `IP`: {0}")]
+    Address(#[from] AddressError),
+    #[error("field `NodeId`: {0}")]
+    NodeId(#[from] NodeIdError),
+    #[error("field `{field}`: {rule}")]
+    Field { field: &'static str, rule: &'static str },
+}
+
+const MAX_CPUS: u32 = 65_536;
+const MAX_MEMORY_MB: u64 = 1 << 30;
+/// The longest that a reply is held back.
+pub const MAX_WAIT_MS: u64 = 30_000;
+
+impl RawRequest {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the first field that breaks its rule.
+    pub fn check(self) -> Result<Request, RequestError> {
+        match self.action.to_ascii_lowercase().as_str() {
+            "" | "register" => self.check_registration().map(Request::Register),
+            "check-status" => {
+                let report = self.report.as_ref().map(RawReport::check).transpose()?;
+                Ok(Request::CheckStatus { who: self.identity()?, report, wait_ms: self.wait_ms.min(MAX_WAIT_MS) })
+            }
+            "gluster-ready" => Ok(Request::GlusterReady { who: self.identity()? }),
+            "deregister" => Ok(Request::Deregister { who: self.identity()? }),
+            "status" => Ok(Request::Status),
+            "nodes" => {
+                free_text("After", &self.after)?;
+                Ok(Request::Nodes { after: self.after, limit: self.limit })
+            }
+            _ => Err(RequestError::UnknownAction(self.action.chars().take(64).collect())),
+        }
+    }
+
+    fn identity(&self) -> Result<Identity, RequestError> {
+        let node_id = if self.node_id.is_empty() { None } else { Some(NodeId::parse(&self.node_id)?) };
+        Ok(Identity { node_id, hostname: Hostname::parse(&self.hostname)? })
+    }
+
+    fn check_registration(self) -> Result<Registration, RequestError> {
+        let who = self.identity()?;
+        let role = if self.role.is_empty() { None } else { Some(self.role.parse::<Role>()?) };
+        let address = if self.ip.is_empty() { None } else { Some(NodeAddress::parse(&self.ip)?) };
+        free_text("OS", &self.os)?;
+        free_text("DockerVersion", &self.docker_version)?;
+        free_text("Timestamp", &self.timestamp)?;
+        if self.cpu > MAX_CPUS {
+            return Err(RequestError::Field { field: "CPU", rule: "more than 65536 processors" });
+        }
+        if self.memory_mb > MAX_MEMORY_MB {
+            return Err(RequestError::Field { field: "MemoryMb", rule: "more than 1 PiB" });
+        }
+        let sent_at = if self.protocol == 0 { None } else { self.timestamp.parse().ok() };
+        let facts = Facts {
+            os: self.os,
+            cpus: self.cpu,
+            memory_mb: self.memory_mb,
+            docker_version: self.docker_version,
+            gluster_capable: self.gluster_capable,
+        };
+        Ok(Registration { who, role, address, facts, sent_at, protocol: self.protocol })
+    }
+}
+
+impl RawReport {
+    fn check(&self) -> Result<NodeReport, RequestError> {
+        let word = |b: u8| b.is_ascii_alphanumeric();
+        if self.swarm_node_id.len() > 64 || !self.swarm_node_id.bytes().all(word) {
+            return Err(RequestError::Field { field: "SwarmNodeId", rule: "at most 64 letters and digits" });
+        }
+        let finding = self.finding.chars().filter(|c| !c.is_control()).take(256).collect();
+        Ok(NodeReport {
+            swarm_node_id: self.swarm_node_id.clone(),
+            brick_ready: self.brick_ready,
+            mounted: self.mounted,
+            finding,
+        })
+    }
+}
+
+fn free_text(field: &'static str, text: &str) -> Result<(), RequestError> {
+    let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
+    if text.len() > 128 || !text.bytes().all(printable) {
+        return Err(RequestError::Field { field, rule: "at most 128 printable ASCII characters" });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> RawRequest {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// S2-05, S2-51: a registration as the first implementation sends it, in its letter case and in others.
+    #[test]
+    fn reads_field_names_in_any_letter_case() {
+        let expected = parse(
+            r#"{"hostname":"h2","role":"worker","ip":"10.88.0.2","os":"linux","cpu":2,"memoryMb":24105,"dockerVersion":"","glusterCapable":true,"timestamp":"0001-01-01T00:00:00Z"}"#,
+        );
+        for json in [
+            r#"{"Hostname":"h2","Role":"worker","IP":"10.88.0.2","OS":"linux","CPU":2,"Memory":24105,"DockerVersion":"","GlusterCapable":true,"Timestamp":"0001-01-01T00:00:00Z"}"#,
+            r#"{"HOSTNAME":"h2","ROLE":"worker","Ip":"10.88.0.2","Os":"linux","Cpu":2,"MEMORY_MB":24105,"gluster_capable":true,"TIMESTAMP":"0001-01-01T00:00:00Z","Unknown":{"a":[1]},"DockerVersion":null}"#,
+        ] {
+            assert_eq!(parse(json), expected, "{json}");
+        }
+        let Request::Register(registration) = expected.check().unwrap() else { panic!("a registration") };
+        assert_eq!(registration.role, Some(Role::Worker));
+        assert_eq!(registration.facts.memory_mb, 24105);
+        assert_eq!(registration.who.key(), NodeId::of_legacy(&Hostname::parse("h2").unwrap()));
+    }
+
+    #[test]
+    fn what_is_sent_reads_back() {
+        let request = RawRequest {
+            action: "check-status".into(),
+            hostname: "h1".into(),
+            node_id: "a".repeat(26),
+            wait_ms: 5,
+            report: Some(RawReport { mounted: true, ..RawReport::default() }),
+            ..RawRequest::default()
+        };
+        assert_eq!(parse(&serde_json::to_string(&request).unwrap()), request);
+    }
+
+    #[test]
+    fn refuses_repeated_fields_and_wrong_types() {
+        for json in
+            [r#"{"hostname":"a","Hostname":"b"}"#, r#"{"cpu":-1}"#, r#"{"cpu":"2"}"#, r#"{"hostname":7}"#, "[]", "7"]
+        {
+            assert!(serde_json::from_str::<RawRequest>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn names_the_field_that_breaks_its_rule() {
+        for (json, words) in [
+            (r#"{"hostname":"-x"}"#, "`Hostname`"),
+            (r#"{"hostname":"h","role":"boss"}"#, "`Role`"),
+            (r#"{"hostname":"h","ip":"0.0.0.0"}"#, "`IP`"),
+            (r#"{"hostname":"h","os":"a\nb"}"#, "`OS`"),
+            (r#"{"hostname":"h","cpu":4000000}"#, "`CPU`"),
+            (r#"{"action":"explode"}"#, "\"explode\""),
+            (r#"{"hostname":"h","nodeId":"x"}"#, "`NodeId`"),
+        ] {
+            let error = parse(json).check().unwrap_err().to_string();
+            assert!(error.contains(words), "{json}: {error}");
+        }
+    }
+}
