@@ -1,1 +1,10 @@
-//! The integration tests, one binary.
+//! The integration tests, in one binary that links once.
+
+mod architecture;
+mod binary;
+mod fakes;
+mod gluster_contract;
+mod lab;
+mod listener;
+mod store;
+mod swarm_contract;
