@@ -3,9 +3,13 @@
 //! On real servers: four of them that know nobody, `Stage::bricks` an existing directory on each, not on the root file
 //! system. The suite leaves volumes behind.
 
+#![expect(clippy::unwrap_used, reason = "the suite's functions are tests that take arguments")]
+
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clusterctl::cluster::{NodeAddress, VolumeName};
+use clusterctl::providers::command::{CommandError, Commander, Invocation, Output, Processes};
 use clusterctl::providers::gluster::{
     Brick, BrickStatus, GlusterError, NewVolume, Peer, StoragePool, Volume, VolumeStatus,
 };
@@ -14,6 +18,20 @@ use crate::fakes::gluster::{FakeGlusterWorld, Fault};
 
 /// Real servers take some seconds to start bricks on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs programs on another host of this machine: `wrap` turns an argument list into a run that goes there, such as the
+/// lab's `exec`. The deadline is that of what `wrap` returns.
+#[expect(dead_code, reason = "for runs on real servers")]
+pub(crate) struct InHost<F>(pub(crate) F);
+
+#[async_trait::async_trait]
+impl<F: Fn(Vec<OsString>) -> Invocation + Send + Sync> Commander for InHost<F> {
+    async fn run(&self, invocation: Invocation) -> Result<Output, CommandError> {
+        let mut argv = vec![invocation.program().as_os_str().to_owned()];
+        argv.extend(invocation.words().into_iter().map(OsString::from));
+        Processes.run((self.0)(argv)).await
+    }
+}
 
 /// The servers that the suite runs on.
 pub(crate) struct Stage<'a> {

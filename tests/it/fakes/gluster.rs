@@ -3,6 +3,8 @@
 //! Servers have state, not a script: pools, volumes, marks on bricks. What they answer, and what a refusal leaves
 //! behind, is what GlusterFS 10.3 was seen to do; `gluster_contract` holds both to it.
 
+#![expect(clippy::unwrap_used, reason = "a fake that was set up wrongly shall fail its test there")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
