@@ -61,6 +61,8 @@ struct World {
     mutations: usize,
     faults: BTreeMap<usize, Fault>,
     busy: usize,
+    /// A change waits for a hung server, and holds the pool's lock meanwhile, also when its `gluster` was killed.
+    stuck: bool,
     ids: u32,
 }
 
@@ -110,9 +112,11 @@ impl FakeGlusterWorld {
         self.server(address, |server| server.reachable = reachable);
     }
 
-    /// Stops glusterd as SIGSTOP does: the others see it connected, and every change of the pool hangs.
+    /// Stops glusterd as SIGSTOP does: the others see it connected, and the first change of the pool hangs
+    /// and the next ones find it in progress.
     pub(crate) fn set_hung(&self, address: NodeAddress, hung: bool) {
         self.server(address, |server| server.hung = hung);
+        self.lock().stuck &= hung;
     }
 
     /// Whether bricks lie on the root file system.
@@ -214,11 +218,13 @@ impl World {
         if !self.servers[&me].up || fault == Some(Fault::DaemonDown) {
             return Err(GlusterError::DaemonDown);
         }
-        if self.busy > 0 || fault == Some(Fault::Busy) {
+        if self.stuck || self.busy > 0 || fault == Some(Fault::Busy) {
             self.busy = self.busy.saturating_sub(1);
             return Err(GlusterError::Busy);
         }
-        if fault == Some(Fault::TimedOut) || self.members(me).any(|server| server.hung && server.reachable) {
+        let hangs = self.members(me).any(|server| server.hung && server.reachable);
+        self.stuck = hangs;
+        if fault == Some(Fault::TimedOut) || self.stuck {
             return Err(timed_out(command));
         }
         Ok(fault)
@@ -487,13 +493,17 @@ impl StoragePool for FakePool {
         let mut world = self.world.lock();
         world.read(self.me, command)?;
         let volume = world.existing(self.me, name, command)?.clone();
+        if volume.status == VolumeStatus::Started && world.stuck {
+            return Err(GlusterError::Busy);
+        }
         if volume.status == VolumeStatus::Started && world.members(self.me).any(|server| server.hung) {
+            world.stuck = true;
             return Err(timed_out(command));
         }
         let online = |brick: &Brick| {
             let server = NodeAddress::parse(&brick.host).ok().and_then(|host| world.servers.get(&host));
             volume.status == VolumeStatus::Started
-                && server.is_some_and(|server| server.up && server.reachable)
+                && server.is_some_and(|server| server.up && server.reachable && !server.rejected)
                 && !world.dead_bricks.contains(brick)
         };
         Ok(volume.bricks.iter().map(|brick| BrickStatus { brick: brick.clone(), online: online(brick) }).collect())
@@ -547,9 +557,20 @@ impl BrickDisk for FakeDisk {
         Ok(())
     }
 
-    async fn clear_mark(&self, path: &BrickPath) -> Result<(), BrickError> {
+    async fn clear_mark(&self, path: &BrickPath, volume_id: &str) -> Result<(), BrickError> {
         let mut world = self.world.lock();
         let key = (self.me, path.as_str().to_owned());
+        match world.marks.get(&key) {
+            None => return Ok(()),
+            Some(found) if found == volume_id => {}
+            Some(found) => {
+                return Err(BrickError::OtherMark {
+                    path: path.as_path().to_owned(),
+                    found: found.clone(),
+                    expected: volume_id.to_owned(),
+                });
+            }
+        }
         if world.data.contains(&key) {
             return Err(BrickError::NotEmpty { path: path.as_path().to_owned(), found: "data".to_owned() });
         }
