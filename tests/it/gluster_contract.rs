@@ -312,9 +312,14 @@ async fn faults_are_those_of_real_servers() {
 
     world.set_hung(addresses[1], true);
     assert!(pool.peers().await.unwrap().iter().all(Peer::usable));
-    assert_refusal!(pool.probe(addresses[2]).await, GlusterError::TimedOut { .. });
-    assert_refusal!(pool.probe(addresses[2]).await, GlusterError::Busy);
+    pool.probe(addresses[2]).await.unwrap();
+    let late_brick = Brick { host: addresses[0].to_string(), path: "/data/late/b".to_owned() };
+    let late = NewVolume { name: volume_name("late"), bricks: vec![late_brick], ..new };
+    assert_refusal!(pool.create(&late).await, GlusterError::TimedOut { .. });
+    assert_refusal!(pool.create(&late).await, GlusterError::Busy);
+    assert_eq!(pool.volume(&late.name).await.unwrap(), None);
     world.set_hung(addresses[1], false);
+    assert!(pool.volume(&late.name).await.unwrap().is_some());
     world.reinstall(addresses[1]);
     assert!(!pool.peers().await.unwrap()[0].usable());
     world.set_up(addresses[0], false);
