@@ -1,8 +1,8 @@
 //! GlusterFS, as seen from one host's `gluster` command: what is asked of it, and what it answers.
 //!
 //! [`cli::GlusterCli`] is the real one. Exit code 0 proves nothing (GlusterFS says it for "already in peer list", for
-//! help texts and, with `--xml`, for refusals), and an error can be a success elsewhere in the pool: callers look again before they decide. One
-//! call at a time that changes something: the pool refuses two at once.
+//! help texts and, with `--xml`, for refusals), and an error can be a success elsewhere in the pool, or later: callers
+//! look again before they decide. One call at a time that changes something: the pool refuses two at once.
 
 pub mod cli;
 mod refusal;
