@@ -16,8 +16,9 @@ use crate::cluster::MountPoint;
 /// Where units of the administrator lie.
 pub const UNIT_DIR: &str = "/etc/systemd/system";
 
-/// The target that pulls in network file systems at boot.
-const TARGET: &str = "remote-fs.target";
+/// What pulls the mount in at boot: the target of network file systems, and the one of every boot, since a host whose
+/// list of file systems names none may never start the first.
+const TARGETS: [&str; 2] = ["multi-user.target", "remote-fs.target"];
 
 /// How long the boot waits for the mount. systemd's own default is 90 s.
 const MOUNT_TIMEOUT_SECONDS: u32 = 45;
@@ -88,7 +89,8 @@ pub fn render_mount_unit(mount: &GlusterMount) -> Result<String, MountError> {
          TimeoutSec={MOUNT_TIMEOUT_SECONDS}\n\
          \n\
          [Install]\n\
-         WantedBy={TARGET}\n"
+         WantedBy={}\n",
+        TARGETS.join(" ")
     ))
 }
 
@@ -99,20 +101,28 @@ pub fn render_mount_unit(mount: &GlusterMount) -> Result<String, MountError> {
 pub fn install_unit(dir: &Path, name: &str, text: &str) -> io::Result<Written> {
     let unit = dir.join(name);
     let written = write_if_different(&unit, text.as_bytes(), 0o644)?;
-    let link = wanted_by(dir, name);
-    match std::fs::read_link(&link) {
+    let mut changed = written.changed;
+    for link in wanted_by(dir, name) {
+        changed |= enable(&unit, &link)?;
+    }
+    Ok(Written { changed })
+}
+
+/// Points `link` at `unit` if it does not yet.
+fn enable(unit: &Path, link: &Path) -> io::Result<bool> {
+    match std::fs::read_link(link) {
         // systemd goes by the link's own name; where it points may be spelled in several ways.
-        Ok(target) if target.file_name() == unit.file_name() => return Ok(written),
-        Ok(_) => std::fs::remove_file(&link)?,
+        Ok(target) if target.file_name() == unit.file_name() => return Ok(false),
+        Ok(_) => std::fs::remove_file(link)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     if let Some(parent) = link.parent() {
         std::fs::create_dir_all(parent)?;
-        std::os::unix::fs::symlink(&unit, &link)?;
+        std::os::unix::fs::symlink(unit, link)?;
         std::fs::File::open(parent)?.sync_all()?;
     }
-    Ok(Written { changed: true })
+    Ok(true)
 }
 
 /// Disables a unit below `dir` and removes it. Blocks.
@@ -120,17 +130,20 @@ pub fn install_unit(dir: &Path, name: &str, text: &str) -> io::Result<Written> {
 /// # Errors
 /// On input and output, or if something else than a unit is in the way.
 pub fn remove_unit(dir: &Path, name: &str) -> io::Result<Written> {
-    let unlinked = match std::fs::remove_file(wanted_by(dir, name)) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error),
-    };
+    let mut changed = false;
+    for link in wanted_by(dir, name) {
+        match std::fs::remove_file(link) {
+            Ok(()) => changed = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     let removed = remove_file(&dir.join(name))?;
-    Ok(Written { changed: unlinked || removed.changed })
+    Ok(Written { changed: changed || removed.changed })
 }
 
-fn wanted_by(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{TARGET}.wants")).join(name)
+fn wanted_by(dir: &Path, name: &str) -> [PathBuf; 2] {
+    TARGETS.map(|target| dir.join(format!("{target}.wants")).join(name))
 }
 
 /// Makes systemd read its units again.
@@ -217,7 +230,7 @@ mod tests {
         TimeoutSec=45
 
         [Install]
-        WantedBy=remote-fs.target
+        WantedBy=multi-user.target remote-fs.target
         ");
     }
 
@@ -240,6 +253,7 @@ mod tests {
         let install = |text| install_unit(dir.path(), "mnt-shared.mount", text).unwrap().changed;
         assert!(install("one"));
         assert!(!install("one"));
+        assert!(dir.path().join("multi-user.target.wants/mnt-shared.mount").exists());
         assert!(install("two"));
         assert_eq!(std::fs::read_to_string(&link).unwrap(), "two");
         std::fs::remove_file(&link).unwrap();
