@@ -6,5 +6,6 @@ mod fakes;
 mod gluster_contract;
 mod lab;
 mod listener;
+mod packaging;
 mod store;
 mod swarm_contract;
