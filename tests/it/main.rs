@@ -1,5 +1,7 @@
 //! The integration tests, in one binary that links once.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there, in its helpers too")]
+
 mod architecture;
 mod binary;
 mod fakes;
