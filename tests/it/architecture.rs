@@ -27,9 +27,8 @@ const ONE_PLACE: [(&str, &[&str], &str); 10] = [
     ("std::os::unix::process::CommandExt", PROCESSES, STARTS),
 ];
 
-/// Who starts processes. The second is the exception: a lab host's first process is started in namespaces of its own
-/// and outlives the command, which an invocation with a deadline cannot say.
-const PROCESSES: &[&str] = &["src/providers/command.rs", "src/lab/starter.rs"];
+/// Who starts processes.
+const PROCESSES: &[&str] = &["src/providers/command.rs"];
 const STARTS: &str = "processes are started in one place, with a deadline, a process group and a clean environment";
 
 /// What words and decisions must not name: they take values and return values.
