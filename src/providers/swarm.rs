@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::cluster::{NodeAddress, Role, Secret};
 
+mod answers;
+pub mod docker;
+
 /// How this engine takes part in a Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalState {
