@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::keys::{self, Key};
+use super::keys;
 use super::layer::{Merged, Origin};
 use super::problem::Problem;
 use super::{
