@@ -4,6 +4,10 @@
 //! for help texts), and an error can be a success elsewhere in the pool: callers look again before they decide. One
 //! call at a time that changes something: the pool refuses two at once.
 
+pub mod cli;
+mod refusal;
+pub mod xml;
+
 use std::time::Duration;
 
 use crate::cluster::{BrickPath, NodeAddress, VolumeName};
@@ -133,9 +137,10 @@ pub trait StoragePool: Send + Sync {
     async fn probe(&self, address: NodeAddress) -> Result<(), GlusterError>;
     /// The volume of that name; `None` if there is none.
     async fn volume(&self, name: &VolumeName) -> Result<Option<Volume>, GlusterError>;
-    /// Makes a volume; it is not started.
+    /// Makes a volume; it is not started. The parents of its bricks' directories must exist. A refusal can leave marks
+    /// on bricks: on this host's, and on those of servers that agreed before another one refused.
     async fn create(&self, volume: &NewVolume) -> Result<(), GlusterError>;
-    /// Starts a volume. `force` restarts brick processes that died; it changes no data.
+    /// Starts a volume; `Ok` if it is started already. `force` restarts brick processes that died; it changes no data.
     async fn start(&self, name: &VolumeName, force: bool) -> Result<(), GlusterError>;
     /// Adds bricks; `replica` and `arbiter` are those of the volume afterwards.
     async fn add_bricks(
@@ -148,7 +153,8 @@ pub trait StoragePool: Send + Sync {
     ) -> Result<(), GlusterError>;
     /// Sets a volume option.
     async fn set_option(&self, name: &VolumeName, option: &str, value: &str) -> Result<(), GlusterError>;
-    /// The bricks' processes.
+    /// The bricks' processes, in the order of the volume. A brick whose server is not connected, and every brick of a
+    /// volume that is not started, is offline.
     async fn brick_status(&self, name: &VolumeName) -> Result<Vec<BrickStatus>, GlusterError>;
     /// Spreads the directory layout over bricks that were added as a further set.
     async fn fix_layout(&self, name: &VolumeName) -> Result<(), GlusterError>;
