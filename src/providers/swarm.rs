@@ -74,6 +74,13 @@ impl CaDigest {
         }
     }
 
+    /// Reads the text form; `None` if it is not 50 digits of base 36.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let shaped = text.len() == 50 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        shaped.then(|| Self(text.to_owned()))
+    }
+
     /// The digest as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
