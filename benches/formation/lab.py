@@ -52,13 +52,26 @@ class Lab:
         self.down()
         run([self.binary, "lab", "up", "--name", NAME, "--hosts", len(self.hosts)])
         status = json.loads(run([self.binary, "lab", "status", "--name", NAME, "--output", "json"]).out)
-        known = {host["host"]: host for host in (status["hosts"] if isinstance(status, dict) else status)}
+        addresses = {host["host"]: host["ip"] for host in status}
         for host in self.hosts:
             # Two lines, so that no contender pays for more than entering the namespaces.
             wrapper = self.enter / host
-            wrapper.write_text(f'#!/bin/sh\nexec nsenter --target {known[host]["pid"]} --all -- "$@"\n')
+            wrapper.write_text(f'#!/bin/sh\nexec nsenter --target {self.first_process(host)} --all -- "$@"\n')
             wrapper.chmod(0o755)
-            (self.enter / f"{host}.address").write_text(known[host]["address"])
+            (self.enter / f"{host}.address").write_text(addresses[host])
+
+    def first_process(self, host):
+        """The process of this machine that is number 1 in `host`."""
+        inside = run([self.binary, "lab", "exec", host, "--name", NAME, "--", "readlink", "/proc/1/ns/pid"]).out.strip()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                numbers = [line for line in (process / "status").read_text().splitlines() if line.startswith("NSpid:")]
+                if os.readlink(process / "ns/pid") == inside and numbers[0].split()[-1] == "1":
+                    return process.name
+            except (OSError, IndexError):
+                # It ended meanwhile.
+                continue
+        raise Failed(f"{host}: no first process")
 
     def down(self):
         """Nothing is left."""
