@@ -45,13 +45,13 @@ async fn keeps_what_was_committed() {
     store.commit(Change::set("b", 3)).await.unwrap();
     store.commit(Change::remove("b")).await.unwrap();
     assert_eq!(*store.changed().borrow(), 4);
-    let before = store.read(Clone::clone);
+    let before = store.read(|ledger| ledger.values.clone());
     store.close().await;
 
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&dir), mode(&dir.join("state.redb")), mode(&dir.join("state.lock"))), (0o700, 0o600, 0o600));
     let store = open(&dir, unfolded()).await;
-    assert_eq!(store.read(Clone::clone), before);
+    assert_eq!(store.read(|ledger| ledger.values.clone()), before);
     assert_eq!((store.status().sequence, store.status().folded, store.status().rows), (4, 4, 1));
     assert_eq!(store.commit(Change::set("c", 1)).await.unwrap().sequence, 5);
     store.close().await;
