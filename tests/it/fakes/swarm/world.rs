@@ -102,13 +102,17 @@ impl World {
         format!("{kind}{:0>width$}", self.counter, width = 25 - kind.len())
     }
 
-    /// Whether `node` is backed by an engine that runs, is connected and holds the same part.
-    pub(super) fn alive(&self, swarm: usize, node: &Node) -> bool {
+    /// Whether the engine that `node` names still is that node.
+    fn holds(&self, swarm: usize, node: &Node) -> bool {
         node.standing == Standing::Engine
-            && self.engines.get(&node.engine).is_some_and(|engine| {
-                let holds = matches!(&engine.part, Part::Member { swarm: s, id } if *s == swarm && *id == node.id);
-                engine.up && engine.connected && holds
-            })
+            && self.engines.get(&node.engine).is_some_and(
+                |engine| matches!(&engine.part, Part::Member { swarm: s, id } if *s == swarm && *id == node.id),
+            )
+    }
+
+    /// Whether `node` is backed by an engine that runs and that the others reach.
+    pub(super) fn alive(&self, swarm: usize, node: &Node) -> bool {
+        self.holds(swarm, node) && self.engines.get(&node.engine).is_some_and(|engine| engine.up && engine.connected)
     }
 
     /// Whether the managers call `node` ready.
@@ -123,8 +127,9 @@ impl World {
     /// Whether the managers seen by engine `from` are more than half.
     pub(super) fn has_leader(&self, swarm: usize, from: &str) -> bool {
         let managers: Vec<&Node> = self.swarms[swarm].members.iter().filter(|n| n.votes()).collect();
-        let seen =
-            managers.iter().filter(|n| n.engine == from || (self.engines[from].connected && self.alive(swarm, n)));
+        let seen = managers.iter().filter(|n| {
+            if n.engine == from { self.holds(swarm, n) } else { self.engines[from].connected && self.alive(swarm, n) }
+        });
         seen.count() * 2 > managers.len()
     }
 
