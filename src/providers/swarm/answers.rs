@@ -71,7 +71,9 @@ impl Call {
 pub(crate) fn classify(call: Call, status: u16, message: &str) -> SwarmError {
     let text = message.to_ascii_lowercase();
     let says = |words: &str| text.contains(words);
-    if says("does not have a leader") {
+    // A manager that is cut off from the leader first waits for it in vain; of a call that only reads, that says enough.
+    let waited_in_vain = matches!(call, Call::Tokens | Call::Members) && says("code = deadlineexceeded");
+    if says("does not have a leader") || waited_in_vain {
         SwarmError::NoLeader
     } else if says("valid join token is necessary") || says("invalid join token") {
         SwarmError::TokenRefused
@@ -238,7 +240,9 @@ mod tests {
                  managers are online. Make sure more than half of the managers are online.",
                 "NoLeader",
             ),
-            (Members, 503, "rpc error: code = Unknown desc = The swarm does not have a leader.", "NoLeader"),
+            (Members, 500, "rpc error: code = Unknown desc = The swarm does not have a leader.", "NoLeader"),
+            (Members, 500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded", "NoLeader"),
+            (SetRole, 500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded", "Refused"),
             (
                 Join,
                 503,
