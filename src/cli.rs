@@ -31,8 +31,8 @@ pub const PROGRAM: &str = "clusterctl";
 const ABOUT: &str = "Docker Swarm and shared storage on your own Linux hosts, one command per host";
 
 const LONG_ABOUT: &str = "\
-Turns Linux hosts into one cluster: Docker Swarm runs your services, GlusterFS keeps their files on every host, and
-an overlay network can connect hosts that do not reach each other. Made for home labs and small companies: one
+Turns Linux hosts into one cluster: Docker Swarm runs your services, GlusterFS keeps their files on every host, and \
+an overlay network can connect hosts that do not reach each other. Made for home labs and small companies: one \
 binary, one command on each host, no service to install first besides Docker (and GlusterFS for shared storage).";
 
 const EXAMPLES: &str = "\
@@ -45,10 +45,14 @@ Examples:
   Later, on the first host:
     clusterctl master status
 
-Exit codes: 0 done, 1 differs, 2 usage, 10 try again later, 11 not admitted, 12 invalid input or settings, 13 the host
-is in another Swarm, 14 storage of another cluster, 15 the Swarm is locked, 16 quorum lost, 17 storage unsafe,
-18 versions do not match, 19 a program is missing, 70 a bug in clusterctl, 130 and 143 interrupted.
-The last line on stderr says the same for scripts: result=... reason=... next=...";
+Exit codes:
+  0 done              10 try again later         15 the Swarm is locked
+  1 differs           11 not admitted            16 quorum lost
+  2 usage             12 invalid input           17 storage unsafe
+  70 a bug            13 in another Swarm        18 versions do not match
+  130, 143 stopped    14 in another storage pool 19 a program is missing
+For scripts, the last line on stderr says the same:
+  result=... reason=... next=...";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -59,7 +63,7 @@ The last line on stderr says the same for scripts: result=... reason=... next=..
     about = ABOUT,
     long_about = LONG_ABOUT,
     after_help = EXAMPLES,
-    max_term_width = 110,
+    max_term_width = 100,
     disable_help_subcommand = true,
     propagate_version = false
 )]
@@ -76,7 +80,7 @@ enum Command {
     Master(master::MasterCommand),
     #[command(subcommand, about = node::ABOUT, after_help = node::EXAMPLES)]
     Node(node::NodeCommand),
-    #[command(about = host::IP_ABOUT, after_help = host::IP_EXAMPLES)]
+    #[command(about = host::IP_ABOUT, long_about = host::IP_LONG, after_help = host::IP_EXAMPLES)]
     Ip(host::IpArgs),
     #[command(subcommand, about = settings::ABOUT, after_help = settings::EXAMPLES)]
     Config(settings::ConfigCommand),

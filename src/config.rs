@@ -1,6 +1,6 @@
 //! Settings: file, then environment, then flags; every value knows where it came from.
 //!
-//! `sources` reads, `layer` puts the layers on top of each other, `check` turns the text into types and names every
+//! `sources` reads, `yaml` parses, `layer` puts the layers on top of each other, `check` turns the text into types and names every
 //! problem at once. Only `sources` touches files and the environment. The surprising part: up to `check` all values
 //! are text, whichever layer they come from, so that a wrong port number reads the same in a file and in a flag.
 
@@ -10,6 +10,8 @@ pub mod keys;
 pub mod layer;
 mod problem;
 pub mod sources;
+mod values;
+pub mod yaml;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::failure::ResultLine;
 use super::master::MasterCommand;
+use super::node::NodeCommand;
 use super::settings::ConfigCommand;
 use super::{Cli, Command, Exit, Failure, Outcome, OutputFormat, host, lab, output, settings, signals, tooling};
 use crate::config::layer::Flags;
@@ -58,7 +59,9 @@ fn execute(cli: Cli) -> Result<Outcome, Failure> {
     let loaded = sources::load(cli.global.config.as_deref(), &Environment::of_process(), flags(&cli))?;
     let _guard = logging::init(&loaded.settings.common.log)
         .map_err(|error| Failure::new(Exit::InvalidInput, error).reason("log-unusable").hint(LOG_FILE_HINT))?;
-    loaded.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    if acts_on_settings(&cli.command) {
+        loaded.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    }
     let runtime = runtime(&cli.command).map_err(|error| {
         Failure::new(Exit::Waiting, error).reason("no-resources").hint("the host is out of threads")
     })?;
@@ -85,6 +88,23 @@ fn flags(cli: &Cli) -> Flags {
         | Command::ProbeMount(_) => {}
     }
     flags
+}
+
+/// Whether it is worth saying that a setting is hardly meant.
+fn acts_on_settings(command: &Command) -> bool {
+    match command {
+        Command::Master(MasterCommand::Init(_) | MasterCommand::Serve(_))
+        | Command::Node(NodeCommand::Join(_))
+        | Command::Config(_) => true,
+        Command::Master(MasterCommand::Status(_) | MasterCommand::Reset(_))
+        | Command::Node(NodeCommand::Leave(_) | NodeCommand::Status(_))
+        | Command::Ip(_)
+        | Command::Lab(_)
+        | Command::Completions(_)
+        | Command::Version
+        | Command::Man(_)
+        | Command::ProbeMount(_) => false,
+    }
 }
 
 /// The controller uses every processor; all other commands are one conversation, and start faster on one thread.
@@ -117,8 +137,10 @@ async fn dispatch(command: Command, loaded: Loaded, format: OutputFormat) -> Res
 
 async fn until_signal(work: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
     tokio::select! {
-        ended = work => ended,
+        // Signals first, so that they are listened for before the work begins.
+        biased;
         signal = signals::shutdown() => Err(signal.into_failure()),
+        ended = work => ended,
     }
 }
 
@@ -185,4 +207,27 @@ fn panicked() -> Failure {
     let what = what.unwrap_or_else(|| "no message".to_owned());
     Failure::message(Exit::Bug, format_args!("internal error: {what}"))
         .hint("this is a bug in clusterctl; please report it with this line and `clusterctl version`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::signals::Signal;
+
+    #[tokio::test]
+    async fn work_that_ends_is_not_waited_for() {
+        assert_eq!(until_signal(async { Ok(Outcome::differs()) }).await.unwrap().exit(), Exit::Differs);
+    }
+
+    #[test]
+    fn signals_and_panics_have_their_codes() {
+        assert_eq!(Signal::Interrupt.into_failure().exit().code(), 130);
+        assert_eq!(Signal::Terminate.into_failure().exit().code(), 143);
+        *PANIC.lock().unwrap() = Some("index out of bounds at src/x.rs:1:2".to_owned());
+        insta::assert_snapshot!(panicked().report(), @r"
+        error: internal error: index out of bounds at src/x.rs:1:2
+        hint: this is a bug in clusterctl; please report it with this line and `clusterctl version`
+        result=failed reason=bug next=-
+        ");
+    }
 }

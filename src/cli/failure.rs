@@ -299,14 +299,14 @@ impl std::error::Error for Failure {
 }
 
 /// A command whose body is still to be written.
-pub(super) fn unfinished<T: fmt::Debug>(command: &str, asked: T) -> Failure {
-    tracing::debug!(?asked, "not built yet");
+pub(super) fn unfinished<T>(command: &str, asked: T) -> Failure {
+    drop(asked);
     Failure::message(Exit::Bug, format_args!("`clusterctl {command}` is not built yet")).reason("not-built")
 }
 
 impl From<crate::config::ConfigError> for Failure {
     fn from(error: crate::config::ConfigError) -> Self {
-        Self::new(Exit::InvalidInput, error).reason("invalid-settings").next("clusterctl config show")
+        Self::new(Exit::InvalidInput, error).reason("invalid-settings")
     }
 }
 

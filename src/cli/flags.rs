@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::OutputFormat;
+use crate::cluster::Secret;
 use crate::config::layer::Flags;
 
 const HEADING: &str = "Options of every command";
@@ -33,22 +34,22 @@ pub(super) struct GlobalArgs {
     #[arg(long, short, global = true, conflicts_with = "log_level")]
     pub(super) quiet: bool,
     /// Log from this level on [default: info]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = PossibleValuesParser::new(["debug", "info", "warn", "error"]), hide_possible_values = false)]
+    #[arg(hide_short_help = true, long, global = true, value_name = "LEVEL", value_parser = PossibleValuesParser::new(["debug", "info", "warn", "error"]))]
     log_level: Option<String>,
     /// Form of the log lines [default: text]
-    #[arg(long, global = true, value_name = "FORMAT", value_parser = PossibleValuesParser::new(["text", "json"]))]
+    #[arg(hide_short_help = true, long, global = true, value_name = "FORMAT", value_parser = PossibleValuesParser::new(["text", "json"]))]
     log_format: Option<String>,
     /// Write the log to this file too
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, global = true, value_name = "FILE")]
     log_file: Option<String>,
     /// Where state is kept, on a local disk [default: /var/lib/clusterctl]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(hide_short_help = true, long, global = true, value_name = "DIR")]
     state_dir: Option<String>,
     /// Socket of the controller on this host [default: /run/clusterctl/clusterctl.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(hide_short_help = true, long, global = true, value_name = "PATH")]
     socket: Option<String>,
     /// Socket of the Docker engine [default: /var/run/docker.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(hide_short_help = true, long, global = true, value_name = "PATH")]
     docker_socket: Option<String>,
 }
 
@@ -64,6 +65,11 @@ impl GlobalArgs {
     }
 }
 
+/// From here on it cannot be printed by accident.
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
 /// The overlay network.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Overlay network")]
@@ -73,14 +79,14 @@ pub(super) struct OverlayArgs {
     overlay_provider: Option<String>,
     /// What the provider needs to connect: a file, env:NAME for a variable, or the value itself (which others on this
     /// host can see in the list of processes)
-    #[arg(long, value_name = "FILE|env:NAME|VALUE")]
-    overlay_config: Option<String>,
+    #[arg(long, value_name = "FILE|env:NAME|VALUE", value_parser = secret)]
+    overlay_config: Option<Secret>,
 }
 
 impl OverlayArgs {
     pub(super) fn collect(&self, flags: &mut Flags) {
         flags.set("overlay.provider", "--overlay-provider", self.overlay_provider.as_ref());
-        flags.set("overlay.config", "--overlay-config", self.overlay_config.as_ref());
+        flags.set("overlay.config", "--overlay-config", self.overlay_config.as_ref().map(Secret::reveal));
     }
 }
 

@@ -12,10 +12,12 @@ use crate::ipdetect::{self, interfaces};
 
 pub(super) const IP_ABOUT: &str = "Print the address that the other hosts reach this one at";
 
-pub(super) const IP_EXAMPLES: &str = "\
-Overlay networks go first (100.64.0.0/10), then private addresses, then the others; bridges of container engines and
-loopback come last. Where it chooses wrongly, say it yourself with `--ip` or `--advertise-addr`.
+pub(super) const IP_LONG: &str = "\
+Prints the address that the other hosts reach this one at. Overlay networks go first (100.64.0.0/10), then private \
+addresses, then the others; bridges of container engines and loopback come last. Where it chooses wrongly, say the \
+address yourself with `--ip` or `--advertise-addr`.";
 
+pub(super) const IP_EXAMPLES: &str = "\
 Examples:
   clusterctl ip
   clusterctl ip --explain    all addresses in their order, each with the reason";

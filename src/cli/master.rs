@@ -11,8 +11,8 @@ pub(super) const ABOUT: &str = "Set up and run the master, the host that the oth
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  clusterctl master init                     make this host the first manager of a new Swarm
-  clusterctl master init --enable-glusterfs  the same, with a directory shared between all hosts
+  clusterctl master init                     start a cluster on this host
+  clusterctl master init --enable-glusterfs  with a shared directory
   clusterctl master serve                    let other hosts join
   clusterctl master status                   who has joined, as what";
 
@@ -30,18 +30,18 @@ pub(super) enum MasterCommand {
 }
 
 const INIT_LONG: &str = "\
-Prepares this host to be the master: checks that Docker (and GlusterFS, if asked for) is there, makes a Swarm with
-this host as its first manager unless there is one already, and records the cluster. Running it again changes
+Prepares this host to be the master: checks that Docker (and GlusterFS, if asked for) is there, makes a Swarm with \
+this host as its first manager unless there is one already, and records the cluster. Running it again changes \
 nothing. Afterwards start `clusterctl master serve`.";
 const INIT_EXAMPLES: &str = "\
 Examples:
   clusterctl master init
   clusterctl master init --advertise-addr 192.168.1.10
-  clusterctl master init --enable-glusterfs --brick /data/brick --mount /mnt/shared
-  clusterctl master init --enable-glusterfs --allow-root-brick    (one partition only)";
+  clusterctl master init --enable-glusterfs --brick /data/b1 --mount /mnt/files
+  clusterctl master init --enable-glusterfs --allow-root-brick   # one partition";
 const SERVE_LONG: &str = "\
-Listens for hosts that run `clusterctl node join`, tells each its place in the cluster, and drives the shared
-storage. Runs until it is stopped; nodes that are in the cluster go on without it. Everything it knows is on disk
+Listens for hosts that run `clusterctl node join`, tells each its place in the cluster, and drives the shared \
+storage. Runs until it is stopped; nodes that are in the cluster go on without it. Everything it knows is on disk \
 before it answers, so it can be stopped and started at any time.";
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -49,14 +49,14 @@ Examples:
   clusterctl master serve --listen 192.168.1.10:7000
   clusterctl master serve --wait-for-minimum --min-managers 1 --min-workers 2";
 const STATUS_LONG: &str = "\
-Asks the controller on this host for the nodes it knows: their Swarm role and state, whether they hold data or only
+Asks the controller on this host for the nodes it knows: their Swarm role and state, whether they hold data or only \
 mount it, and what is wrong where something is. The controller must be running.";
 const STATUS_EXAMPLES: &str = "\
 Examples:
   clusterctl master status
   clusterctl master status --output json";
 const RESET_LONG: &str = "\
-Erases what the controller on this host knows: registrations and the record of the cluster. The Swarm, the shared
+Erases what the controller on this host knows: registrations and the record of the cluster. The Swarm, the shared \
 storage and its data, and all other hosts stay as they are. The controller must not be running.";
 const RESET_EXAMPLES: &str = "\
 Examples:
@@ -132,7 +132,7 @@ async fn status(settings: Settings, args: StatusArgs, output: OutputFormat) -> R
 async fn reset(settings: Settings, args: ResetArgs, output: OutputFormat) -> Result<Outcome, Failure> {
     if !args.yes {
         let state = &settings.common.state_dir;
-        confirm(&format!("This erases the controller's registrations in `{state}`."), "reset")?;
+        confirm(&format!("This erases the controller's registrations in `{state}`."), "reset").await?;
     }
     Err(super::failure::unfinished("master reset", (settings, args, output)))
 }
@@ -142,12 +142,12 @@ mod tests {
     use super::*;
     use crate::cli::Exit;
 
-    #[test]
-    fn reset_without_a_terminal_and_without_yes_is_refused() {
+    #[tokio::test]
+    async fn reset_without_a_terminal_and_without_yes_is_refused() {
         // Under the test runner stdin may be a terminal; then nobody can be asked here.
         if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
             return;
         }
-        assert_eq!(confirm("x", "reset").unwrap_err().exit(), Exit::Usage);
+        assert_eq!(confirm("x", "reset").await.unwrap_err().exit(), Exit::Usage);
     }
 }

@@ -12,7 +12,7 @@ pub(super) const ABOUT: &str = "Join this host to a cluster, look at it, or leav
 pub(super) const EXAMPLES: &str = "\
 Examples:
   clusterctl node join --master 192.168.1.10   join the cluster of that master
-  clusterctl node status                       is everything as it should be on this host?
+  clusterctl node status                       is this host as it should be?
   clusterctl node leave                        leave the cluster";
 
 /// The commands.
@@ -27,17 +27,17 @@ pub(super) enum NodeCommand {
 }
 
 const JOIN_LONG: &str = "\
-Registers this host with the master and makes it what the master says: a member of the Swarm, with the shared
-directory mounted and, where the master wants it, holding a share of the data. Run it again at any time: it repairs
+Registers this host with the master and makes it what the master says: a member of the Swarm, with the shared \
+directory mounted and, where the master wants it, holding a share of the data. Run it again at any time: it repairs \
 what has drifted and says \"nothing to do\" when nothing has. If the master waits for more hosts, it waits with it.";
 const JOIN_EXAMPLES: &str = "\
 Examples:
   clusterctl node join --master 192.168.1.10
   clusterctl node join --master master.lan:7000 --role manager
-  clusterctl node join --master 192.168.1.10 --dry-run         what would be done
+  clusterctl node join --master 192.168.1.10 --dry-run     what would be done
   clusterctl node join --master 192.168.1.10 --disable-glusterfs";
 const LEAVE_LONG: &str = "\
-Takes this host out of the cluster: unmounts the shared directory, leaves the Swarm and tells the master. Refused on
+Takes this host out of the cluster: unmounts the shared directory, leaves the Swarm and tells the master. Refused on \
 a host that holds a share of the data and on the last manager, since that would lose something.";
 const LEAVE_EXAMPLES: &str = "\
 Examples:

@@ -57,7 +57,7 @@ pub fn print_line(text: &str) -> Result<(), Failure> {
 /// As [`print`].
 pub fn print_value(format: OutputFormat, value: &impl Serialize) -> Result<(), Failure> {
     let text = match format {
-        OutputFormat::Yaml => serde_yaml::to_string(value).map_err(|error| Failure::new(Exit::Bug, error))?,
+        OutputFormat::Yaml => crate::config::yaml::render(value).map_err(|error| Failure::new(Exit::Bug, error))?,
         OutputFormat::Json | OutputFormat::Table => {
             let json = serde_json::to_string_pretty(value).map_err(|error| Failure::new(Exit::Bug, error))?;
             format!("{json}\n")

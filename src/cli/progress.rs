@@ -1,12 +1,13 @@
 //! What a person sees while a step takes its time: on a terminal a line on stderr with a spinner and the seconds,
 //! otherwise a log line. Steps that are done within a second show nothing.
 
+use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
 
+use crate::config::{LogLevel, LogSettings};
 use crate::logging;
 
 /// A step that is done before this shows nothing.
@@ -30,15 +31,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress on stderr, in the way that fits what stderr is. `quiet` is the operator's wish for silence, which
-    /// log levels see to where there is no terminal.
+    /// Progress on stderr, in the way that fits what stderr is. Whoever wants only warnings logged (`--quiet`) gets
+    /// no spinner either.
     #[must_use]
-    pub fn new(quiet: bool) -> Self {
-        Self { terminal: !quiet && std::io::stderr().is_terminal() }
+    pub fn new(log: &LogSettings) -> Self {
+        Self { terminal: log.level <= LogLevel::Info && std::io::stderr().is_terminal() }
     }
 
     /// A step has begun. Call it within the runtime; it ends when the returned value is finished or dropped.
-    #[must_use]
     pub fn step(self, text: impl Into<String>) -> Step {
         let text = text.into();
         let shown = Arc::new(Mutex::new(Shown { text, bar: None, announced: false }));

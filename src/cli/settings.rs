@@ -22,8 +22,8 @@ pub(super) enum ConfigCommand {
 }
 
 const SHOW_LONG: &str = "\
-Prints every setting, the value that holds, and where it comes from: the default, a line of the settings file, a
-variable of the environment, or a flag. The file goes before the defaults, the environment before the file, flags
+Prints every setting, the value that holds, and where it comes from: the default, a line of the settings file, a \
+variable of the environment, or a flag. The file goes before the defaults, the environment before the file, flags \
 before both. Secrets are not shown. A setting that is unset shows as `-`.";
 
 /// `clusterctl config show`.

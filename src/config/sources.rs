@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{self, CONFIG_VARIABLE, KEYS, Key};
 use super::layer::{self, Flags, Merged, Origin};
-use super::{ConfigError, Problem, Settings, check};
+use super::{ConfigError, Problem, Settings, check, yaml};
 
 /// Read if it exists and nobody names another file.
 pub const DEFAULT_FILE: &str = "/etc/clusterctl/config.yaml";
@@ -117,7 +117,7 @@ fn read_settings_file(
     };
     match read_bounded(&path) {
         Ok(text) => {
-            let (file, wrong) = layer::from_yaml(&shown, &text);
+            let (file, wrong) = yaml::from_yaml(&shown, &text);
             problems.extend(wrong);
             if file.contains_key("overlay.config") && readable_by_others(&path) {
                 doubts.push(format!("{shown} holds a secret and others can read it: `chmod 600 {shown}`"));
