@@ -6,6 +6,7 @@
 //! except [`probe_here`], which runs in a child process that can be given up.
 
 mod brick;
+pub mod fstab;
 mod mounter;
 mod probe;
 mod table;
