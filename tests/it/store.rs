@@ -1,6 +1,8 @@
 //! The durable store: what was acknowledged survives, what was not is known to be unknown, and nothing is made anew in
 //! place of what cannot be read.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 mod disks;
 mod faults;
 mod ledger;

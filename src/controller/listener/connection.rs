@@ -144,7 +144,9 @@ const STOPPING: &str = "the controller is stopping";
 
 pub(super) fn encode<T: serde::Serialize>(reply: &T) -> Vec<u8> {
     // Strings and numbers alone: encoding them cannot fail.
-    serde_json::to_vec(reply).unwrap_or_else(|_| br#"{"Status":"error","Code":"internal-error"}"#.to_vec())
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line.push(b'\n');
+    line
 }
 
 /// Carries on one conversation.

@@ -160,13 +160,12 @@ impl Disk {
     ) -> Result<(), E> {
         let transaction = self.database.begin_read().map_err(failed)?;
         let journal = transaction.open_table(JOURNAL).map_err(failed)?;
-        let mut expected = after + 1;
-        for entry in journal.range(expected..).map_err(failed)? {
+        let entries = journal.range(after + 1..).map_err(failed)?;
+        for (expected, entry) in (after + 1..).zip(entries) {
             let (key, sealed) = entry.map_err(failed)?;
             let record = seal::unseal("", sealed.value()).filter(|_| key.value() == expected);
             let record = record.ok_or_else(|| DiskError::Corrupt(format!("the journal at {expected}")))?;
             take(expected, record)?;
-            expected += 1;
         }
         Ok(())
     }
