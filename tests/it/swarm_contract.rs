@@ -9,8 +9,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use clusterctl::cluster::{NodeAddress, Role, Secret};
-use clusterctl::providers::swarm::docker::DockerEngine;
 use clusterctl::providers::swarm::{CaDigest, Engine, Join, JoinTokens, LocalState, Member, SwarmEngine, SwarmError};
+
+mod private;
 
 use crate::fakes::swarm::{Failure, FakeEngine, FakeSwarmWorld};
 
@@ -254,7 +255,6 @@ macro_rules! contract {
             )*
         }
 
-        #[expect(dead_code, reason = "needs hosts with real engines")]
         /// Runs every case on real engines, one after the other.
         async fn all_cases(real: &RealEngines) {
             $(
@@ -298,20 +298,24 @@ fn fake_pair((first, second): &(FakeEngine, FakeEngine)) -> Pair<'_> {
 
 /// Two real engines, which the suite may make leave whatever they are in.
 struct RealEngines {
-    first: DockerEngine,
-    second: DockerEngine,
-    addresses: [NodeAddress; 3],
+    first: private::PrivateDocker,
+    second: private::PrivateDocker,
 }
 
 impl RealEngines {
     fn pair(&self) -> Pair<'_> {
-        let [first_address, second_address, nobody] = self.addresses;
-        Pair { first: &self.first, first_address, second: &self.second, second_address, nobody }
+        Pair {
+            first: &self.first.engine,
+            first_address: self.first.address,
+            second: &self.second.engine,
+            second_address: self.second.address,
+            nobody: "10.231.7.99".parse().unwrap(),
+        }
     }
 
     /// Takes both engines out of every Swarm.
     async fn reset(&self) {
-        for engine in [&self.second, &self.first] {
+        for engine in [&self.second.engine, &self.first.engine] {
             let outside = || async {
                 match engine.inspect().await.ok()?.state {
                     LocalState::Inactive => Some(()),
@@ -324,6 +328,14 @@ impl RealEngines {
             eventually("an engine outside of every Swarm", outside).await;
         }
     }
+}
+
+/// The same cases on real Docker daemons.
+#[tokio::test]
+#[ignore = "takes over two minutes; needs root and an installed dockerd"]
+async fn real_engines_keep_the_contract() {
+    let (first, second) = private::pair().await;
+    all_cases(&RealEngines { first, second }).await;
 }
 
 /// N9: a token that was rotated between the reply and the join.
