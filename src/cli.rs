@@ -5,7 +5,9 @@
 //! sets a setting is parsed by clap beyond its text, so that flag, variable and file are judged by one rule.
 
 mod confirm;
+mod controller_socket;
 mod entry;
+mod explain;
 pub mod failure;
 mod flags;
 mod host;
@@ -16,6 +18,7 @@ pub mod output;
 pub mod progress;
 mod settings;
 pub mod signals;
+mod this_host;
 mod tooling;
 
 use clap::{Parser, Subcommand};

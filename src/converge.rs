@@ -4,7 +4,9 @@
 //! says which [`step`]s are missing, what is waited for and what is refused; [`apply`] carries steps out. Then the
 //! host is observed again: success is an empty plan, not the absence of an error.
 
+pub mod apply;
 pub mod desired;
+pub mod observe;
 pub mod observed;
 pub mod plan;
 pub mod step;

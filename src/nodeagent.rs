@@ -7,3 +7,7 @@ pub mod backoff;
 pub mod client;
 pub mod directive;
 pub mod facts;
+pub mod identity;
+pub mod join;
+pub mod leave;
+pub mod membership;

@@ -1,11 +1,18 @@
 //! `clusterctl node`: a host that joins. Types and help, and one function for each command.
 
+mod join;
+mod leave;
+mod status;
+
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 
 use super::flags::{NodeArgs, OverlayArgs, StorageSwitch};
-use super::{Failure, Outcome, OutputFormat};
-use crate::config::Settings;
+use super::{Exit, Failure, Outcome, OutputFormat};
 use crate::config::layer::Flags;
+use crate::config::{MasterAddress, Settings};
+use crate::nodeagent::membership;
 
 pub(super) const ABOUT: &str = "Join this host to a cluster, look at it, or leave";
 
@@ -24,8 +31,17 @@ pub(super) enum NodeCommand {
     Leave(LeaveArgs),
     #[command(about = "Show how this host stands in the cluster", long_about = STATUS_LONG, after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    #[command(about = "Forget a host that is gone", long_about = REMOVE_LONG, after_help = REMOVE_EXAMPLES)]
+    Remove(RemoveArgs),
 }
 
+const REMOVE_LONG: &str = "\
+Run on the master: takes a host that is gone, or was installed anew, out of the controller's registrations, so that
+its name and address are free again. The Swarm's own entry stays: `docker node rm` removes it. A host that still runs
+is better taken out with `clusterctl node leave` on it.";
+const REMOVE_EXAMPLES: &str = "\
+Examples:
+  clusterctl node remove h3";
 const JOIN_LONG: &str = "\
 Registers this host with the master and makes it what the master says: a member of the Swarm, with the shared \
 directory mounted and, where the master wants it, holding a share of the data. Run it again at any time: it repairs \
@@ -71,6 +87,12 @@ pub(super) struct LeaveArgs {
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {}
 
+#[derive(Debug, Args)]
+pub(super) struct RemoveArgs {
+    /// The host's name, as `clusterctl master status` shows it
+    hostname: String,
+}
+
 impl NodeCommand {
     pub(super) fn collect(&self, flags: &mut Flags) {
         match self {
@@ -80,27 +102,31 @@ impl NodeCommand {
                 overlay.collect(flags);
             }
             Self::Leave(LeaveArgs { node }) => node.collect(flags),
-            Self::Status(StatusArgs {}) => {}
+            Self::Status(StatusArgs {}) | Self::Remove(_) => {}
         }
     }
 
     pub(super) async fn run(self, settings: Settings, output: OutputFormat) -> Result<Outcome, Failure> {
         match self {
-            Self::Join(args) => join(settings, args, output).await,
-            Self::Leave(args) => leave(settings, args, output).await,
-            Self::Status(args) => status(settings, args, output).await,
+            Self::Join(args) => join::run(&settings, args.dry_run, output).await,
+            Self::Leave(_) => leave::run(&settings).await,
+            Self::Remove(args) => leave::remove(&settings, &args.hostname).await,
+            Self::Status(StatusArgs {}) => status::run(&settings, output).await,
         }
     }
 }
 
-async fn join(settings: Settings, args: JoinArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("node join", (settings, args, output)))
-}
-
-async fn leave(settings: Settings, args: LeaveArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("node leave", (settings, args, output)))
-}
-
-async fn status(settings: Settings, args: StatusArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("node status", (settings, args, output)))
+/// The master: as set, or the one of the last join.
+fn master(settings: &Settings, directory: &Path) -> Result<MasterAddress, Failure> {
+    if let Some(master) = &settings.node.master {
+        return Ok(master.clone());
+    }
+    let remembered = membership::load(directory)
+        .map_err(|error| Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("pass `--master`"))?;
+    match remembered.map(|member| MasterAddress::parse(&member.master)) {
+        Some(Ok(master)) => Ok(master),
+        Some(Err(_)) | None => Err(Failure::message(Exit::InvalidInput, "which master? `node.master` is not set")
+            .reason("no-master")
+            .hint("pass `--master IP:7000`, set `CLUSTERCTL_NODE_MASTER`, or `node.master` in the settings file")),
+    }
 }

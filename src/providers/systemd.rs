@@ -112,6 +112,21 @@ pub fn install_unit(dir: &Path, name: &str, text: &str) -> io::Result<Written> {
     Ok(Written { changed: true })
 }
 
+/// Whether a unit below `dir` has exactly this text and is enabled.
+///
+/// # Errors
+/// On input and output.
+pub fn is_installed(dir: &Path, name: &str, text: &str) -> io::Result<bool> {
+    let unit = dir.join(name);
+    let found = match crate::providers::files::read_limited(&unit, 1024 * 1024) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let enabled = std::fs::read_link(wanted_by(dir, name)).is_ok_and(|target| target.file_name() == unit.file_name());
+    Ok(found == text.as_bytes() && enabled)
+}
+
 /// Disables a unit below `dir` and removes it. Blocks.
 ///
 /// # Errors
