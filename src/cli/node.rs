@@ -1,0 +1,106 @@
+//! `clusterctl node`: a host that joins. Types and help, and one function for each command.
+
+use clap::{Args, Subcommand};
+
+use super::flags::{NodeArgs, OverlayArgs, StorageSwitch};
+use super::{Failure, Outcome, OutputFormat};
+use crate::config::Settings;
+use crate::config::layer::Flags;
+
+pub(super) const ABOUT: &str = "Join this host to a cluster, look at it, or leave";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  clusterctl node join --master 192.168.1.10   join the cluster of that master
+  clusterctl node status                       is this host as it should be?
+  clusterctl node leave                        leave the cluster";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    #[command(about = "Join this host to the cluster", long_about = JOIN_LONG, after_help = JOIN_EXAMPLES)]
+    Join(JoinArgs),
+    #[command(about = "Leave the cluster", long_about = LEAVE_LONG, after_help = LEAVE_EXAMPLES)]
+    Leave(LeaveArgs),
+    #[command(about = "Show how this host stands in the cluster", long_about = STATUS_LONG, after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+}
+
+const JOIN_LONG: &str = "\
+Registers this host with the master and makes it what the master says: a member of the Swarm, with the shared \
+directory mounted and, where the master wants it, holding a share of the data. Run it again at any time: it repairs \
+what has drifted and says \"nothing to do\" when nothing has. If the master waits for more hosts, it waits with it.";
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  clusterctl node join --master 192.168.1.10
+  clusterctl node join --master master.lan:7000 --role manager
+  clusterctl node join --master 192.168.1.10 --dry-run     what would be done
+  clusterctl node join --master 192.168.1.10 --disable-glusterfs";
+const LEAVE_LONG: &str = "\
+Takes this host out of the cluster: unmounts the shared directory, leaves the Swarm and tells the master. Refused on \
+a host that holds a share of the data and on the last manager, since that would lose something.";
+const LEAVE_EXAMPLES: &str = "\
+Examples:
+  clusterctl node leave";
+const STATUS_LONG: &str = "\
+Looks at this host: its address, its place in the Swarm, the shared directory. Changes nothing.";
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  clusterctl node status
+  clusterctl node status --output json";
+
+#[derive(Debug, Args)]
+pub(super) struct JoinArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    storage: StorageSwitch,
+    #[command(flatten)]
+    overlay: OverlayArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LeaveArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {}
+
+impl NodeCommand {
+    pub(super) fn collect(&self, flags: &mut Flags) {
+        match self {
+            Self::Join(JoinArgs { node, dry_run: _, storage, overlay }) => {
+                node.collect(flags);
+                storage.collect(flags);
+                overlay.collect(flags);
+            }
+            Self::Leave(LeaveArgs { node }) => node.collect(flags),
+            Self::Status(StatusArgs {}) => {}
+        }
+    }
+
+    pub(super) async fn run(self, settings: Settings, output: OutputFormat) -> Result<Outcome, Failure> {
+        match self {
+            Self::Join(args) => join(settings, args, output).await,
+            Self::Leave(args) => leave(settings, args, output).await,
+            Self::Status(args) => status(settings, args, output).await,
+        }
+    }
+}
+
+async fn join(settings: Settings, args: JoinArgs, output: OutputFormat) -> Result<Outcome, Failure> {
+    Err(super::failure::unfinished("node join", (settings, args, output)))
+}
+
+async fn leave(settings: Settings, args: LeaveArgs, output: OutputFormat) -> Result<Outcome, Failure> {
+    Err(super::failure::unfinished("node leave", (settings, args, output)))
+}
+
+async fn status(settings: Settings, args: StatusArgs, output: OutputFormat) -> Result<Outcome, Failure> {
+    Err(super::failure::unfinished("node status", (settings, args, output)))
+}
