@@ -5,9 +5,13 @@
 //! sets a setting is parsed by clap beyond its text, so that flag, variable and file are judged by one rule.
 
 mod confirm;
+<<<<<<< HEAD
 mod controller_socket;
 mod entry;
 mod explain;
+=======
+mod entry;
+>>>>>>> cli
 pub mod failure;
 mod flags;
 mod host;
@@ -18,7 +22,10 @@ pub mod output;
 pub mod progress;
 mod settings;
 pub mod signals;
+<<<<<<< HEAD
 mod this_host;
+=======
+>>>>>>> cli
 mod tooling;
 
 use clap::{Parser, Subcommand};
