@@ -33,7 +33,7 @@ lint: cargo ## formatting, clippy, and dependencies where cargo-deny is installe
 
 bench: release ## print the tables of the README's figures (root; ROUNDS=5)
 	packaging/install-deps build lab bench
-	benches/run --rounds $(ROUNDS) --binary $(RELEASE)
+	python3 benches/formation --rounds $(ROUNDS) --binary $(RELEASE)
 
 demo: cargo ## a cluster of three hosts on this machine (root)
 	packaging/demo up
@@ -41,8 +41,8 @@ demo: cargo ## a cluster of three hosts on this machine (root)
 demo-down: ## remove the demo's hosts
 	packaging/demo down
 
-fuzz: ## fuzz the decoder of the protocol (nightly and cargo-fuzz; FUZZ_SECONDS=60)
-	$(CARGO) +nightly fuzz run exchange --target $(TARGET) -- -max_total_time=$(FUZZ_SECONDS)
+fuzz: cargo ## fuzz the decoder of the protocol (FUZZ_SECONDS=60)
+	packaging/fuzz $(FUZZ_SECONDS)
 
 clean: ## remove what was built
 	$(CARGO) clean
