@@ -212,6 +212,28 @@ async fn an_unreachable_manager_leaves_it_pending(pair: Pair<'_>) {
     pair.expect_inactive().await;
 }
 
+/// N5: a host that is there, but where no manager listens.
+async fn a_manager_that_does_not_listen_ends_the_join(pair: Pair<'_>) {
+    let tokens = pair.init().await;
+    let join = Join { managers: vec![format!("{}:2377", pair.second_address)], ..pair.join(&tokens.worker) };
+    let result = pair.second.join(&join).await;
+    assert!(matches!(result, Err(SwarmError::ManagerUnreachable)), "{result:?}");
+    pair.expect_inactive().await;
+}
+
+/// N5: only the first of several managers is ever tried, so callers must put one there that answers.
+async fn only_the_first_manager_counts(pair: Pair<'_>) {
+    let tokens = pair.init().await;
+    let (alive, dead) = (format!("{}:2377", pair.first_address), format!("{}:2377", pair.nobody));
+    let join =
+        |managers: [&String; 2]| Join { managers: managers.map(String::clone).into(), ..pair.join(&tokens.worker) };
+    let result = pair.second.join(&join([&dead, &alive])).await;
+    assert!(matches!(result, Err(SwarmError::ManagerUnreachable)), "{result:?}");
+    pair.second.leave(true).await.unwrap();
+    pair.second.join(&join([&alive, &dead])).await.unwrap();
+    eventually_engine("an active worker", pair.second, |e| e.state == LocalState::Active).await;
+}
+
 /// A manager that cannot be called back leaves an entry behind that looks healthy.
 async fn an_unreachable_advertised_address_leaves_a_ghost(pair: Pair<'_>) {
     let tokens = pair.init().await;
@@ -277,6 +299,8 @@ contract!(
     a_token_of_another_swarm_is_refused,
     two_swarms_differ,
     an_unreachable_manager_leaves_it_pending,
+    a_manager_that_does_not_listen_ends_the_join,
+    only_the_first_manager_counts,
     an_unreachable_advertised_address_leaves_a_ghost,
     a_lost_leader_shows_in_the_error_alone,
 );
@@ -365,6 +389,21 @@ async fn fake_goes_on_joining_in_the_background() {
     engines.1.set_connected(true);
     let engine = pair.second.inspect().await.unwrap();
     assert_eq!((engine.state, engine.ca_digest), (LocalState::Active, CaDigest::of_token(&tokens.worker)));
+}
+
+/// N7: a join that is refused in the background leaves `error`, without a digest.
+#[tokio::test]
+async fn fake_shows_a_join_that_failed_in_the_background() {
+    let engines = fake_engines(&FakeSwarmWorld::new());
+    let pair = fake_pair(&engines);
+    let tokens = pair.init().await;
+    engines.1.set_connected(false);
+    pair.second.join(&pair.join(&with_wrong_secret(&tokens.worker))).await.unwrap_err();
+    engines.1.set_connected(true);
+    let engine = pair.second.inspect().await.unwrap();
+    assert_eq!((engine.state, engine.ca_digest), (LocalState::Error, None));
+    pair.second.leave(true).await.unwrap();
+    pair.second.join(&pair.join(&tokens.worker)).await.unwrap();
 }
 
 /// N6, N7: locked and broken engines are neither members nor outside.

@@ -62,6 +62,7 @@ impl Call {
 /// 500 invalid join token
 /// 500 remote CA does not match fingerprint. Expected: 4ion85q3...
 /// 503 Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use ...
+/// 503 rpc error: code = Unavailable desc = connection error: desc = "transport: ... connect: connection refused"
 /// 500 ... could not connect to prospective new cluster member using its advertised address: rpc error: ...
 /// 500 rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are ...
 /// 503 This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.
@@ -79,10 +80,10 @@ pub(crate) fn classify(call: Call, status: u16, message: &str) -> SwarmError {
         SwarmError::TokenRefused
     } else if says("remote ca does not match fingerprint") {
         SwarmError::CaMismatch
-    } else if says("timeout was reached before node joined") {
-        SwarmError::ManagerUnreachable
     } else if says("could not connect to prospective new cluster member") {
         SwarmError::AdvertisedAddressUnreachable
+    } else if says("timeout was reached before node joined") || (call == Call::Join && says("connection error")) {
+        SwarmError::ManagerUnreachable
     } else if says("already part of a swarm") {
         SwarmError::AlreadyPart
     } else if says("is not a swarm manager") {
@@ -227,10 +228,18 @@ mod tests {
             ),
             (
                 Join,
+                503,
+                "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing dial \
+                 tcp 10.0.0.9:2377: connect: connection refused\"",
+                "ManagerUnreachable",
+            ),
+            (
+                Join,
                 500,
                 "manager stopped: can't initialize raft node: rpc error: code = Unknown desc = could not connect to \
-                 prospective new cluster member using its advertised address: rpc error: code = DeadlineExceeded \
-                 desc = context deadline exceeded",
+                 prospective new cluster member using its advertised address: rpc error: code = Unavailable desc = \
+                 connection error: desc = \"transport: Error while dialing dial tcp 10.0.0.9:2377: connect: no \
+                 route to host\"",
                 "AdvertisedAddressUnreachable",
             ),
             (

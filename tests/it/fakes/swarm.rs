@@ -1,8 +1,8 @@
 //! Docker Swarm with state instead of a script: engines that share one world, and answer as Docker 20.10 does.
 //!
 //! No time passes in it: where Docker tries for ten or twenty seconds, the answer comes at once. A join that found no
-//! manager goes on "in the background", which here means: at the next look. It does not imitate the ten seconds in
-//! which a Swarm that lost its leader still looks healthy.
+//! manager goes on "in the background", which here means: at the next look. It does not imitate that such a join ends as
+//! `error` after a while, nor the ten seconds in which a Swarm that lost its leader still looks healthy.
 
 #![expect(clippy::unwrap_used, reason = "a wrong address is the test's own mistake")]
 
@@ -85,7 +85,7 @@ impl FakeEngine {
     pub(crate) fn break_with(&self, text: &str) {
         self.with(|state| {
             if let Part::Member { swarm, id } = state.part.clone() {
-                state.part = Part::Broken { swarm, id, error: text.to_owned() };
+                state.part = Part::Broken { swarm: Some(swarm), id, error: text.to_owned() };
             }
         });
     }

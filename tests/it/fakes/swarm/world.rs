@@ -7,9 +7,12 @@ use clusterctl::providers::swarm::{CaDigest, Engine, Join, JoinTokens, LocalStat
 
 use super::Failure;
 
-pub(super) const LEADERLESS: &str = "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible \
+const LEADERLESS: &str = "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible \
                                      that too few managers are online. Make sure more than half of the managers are \
                                      online.";
+
+const LOCKED: &str = "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm \
+                      unlock\" to unlock it.";
 
 #[derive(Default)]
 pub(super) struct World {
@@ -43,9 +46,9 @@ pub(super) enum Part {
     Locked {
         swarm: usize,
     },
-    /// Docker gave up on it with this text.
+    /// Docker gave up with this text, on a member or, without a Swarm, on a join in the background.
     Broken {
-        swarm: usize,
+        swarm: Option<usize>,
         id: String,
         error: String,
     },
@@ -90,7 +93,8 @@ impl Part {
     pub(super) fn swarm(&self) -> Option<usize> {
         match self {
             Self::None | Self::Pending(_) => None,
-            Self::Member { swarm, .. } | Self::Locked { swarm, .. } | Self::Broken { swarm, .. } => Some(*swarm),
+            Self::Member { swarm, .. } | Self::Locked { swarm } => Some(*swarm),
+            Self::Broken { swarm, .. } => *swarm,
         }
     }
 }
@@ -143,10 +147,7 @@ impl World {
             Part::Member { swarm, id } if self.role_of(*swarm, id) == Some(Role::Manager) => {
                 if self.has_leader(*swarm, name) { Ok(*swarm) } else { Err(SwarmError::NoLeader) }
             }
-            Part::Locked { .. } => Err(SwarmError::Refused {
-                call: "swarm inspect",
-                message: "Swarm is encrypted and needs to be unlocked before it can be used.".to_owned(),
-            }),
+            Part::Locked { .. } => Err(SwarmError::Refused { call: "swarm inspect", message: LOCKED.to_owned() }),
             Part::Member { .. } | Part::None | Part::Pending(_) | Part::Broken { .. } => Err(SwarmError::NotManager),
         }
     }
@@ -154,9 +155,18 @@ impl World {
     /// Joins engine `name` to the Swarm that answers.
     pub(super) fn join(&mut self, name: &str, join: &Join) -> Result<(), SwarmError> {
         let digest = CaDigest::of_token(&join.token).ok_or(SwarmError::TokenRefused)?;
-        let reached = join.managers.iter().find_map(|address| self.manager_at(name, address));
-        let Some(swarm) = reached else {
-            self.set_part(name, Part::Pending(join.clone()));
+        // Docker 20.10 never gets to the second one.
+        let Some(manager) = join.managers.first() else {
+            return Err(SwarmError::Refused {
+                call: "swarm join",
+                message: "at least 1 RemoteAddr is required".into(),
+            });
+        };
+        let Some(swarm) = self.manager_at(name, manager) else {
+            // A host that is there and does not listen ends the attempt; silence does not.
+            if !self.host_at(name, manager) {
+                self.set_part(name, Part::Pending(join.clone()));
+            }
             return Err(SwarmError::ManagerUnreachable);
         };
         if digest != CaDigest::of_certificate(self.swarms[swarm].ca.as_bytes()) {
@@ -203,13 +213,24 @@ impl World {
         })
     }
 
+    /// Whether engine `from` reaches a host at `address`, whatever runs there.
+    fn host_at(&self, from: &str, address: &str) -> bool {
+        let ip = address.strip_suffix(":2377").unwrap_or(address);
+        let here = &self.engines[from];
+        self.engines.values().any(|host| {
+            host.address.to_string() == ip && (host.address == here.address || (here.connected && host.connected))
+        })
+    }
+
+    /// Lets a join in the background get through, or be refused, once its manager is reached.
     pub(super) fn go_on_joining(&mut self, name: &str) {
         if let Part::Pending(join) = self.engines[name].part.clone()
-            && join.managers.iter().any(|address| self.manager_at(name, address).is_some())
+            && join.managers.first().is_some_and(|manager| self.manager_at(name, manager).is_some())
         {
             self.set_part(name, Part::None);
-            // A refusal now ends the attempt, as it would have at once.
-            self.join(name, &join).ok();
+            if let Err(error) = self.join(name, &join) {
+                self.set_part(name, Part::Broken { swarm: None, id: String::new(), error: error.to_string() });
+            }
         }
     }
 
@@ -247,9 +268,14 @@ impl World {
             Part::Pending(join) => {
                 view.state = LocalState::Pending;
                 view.node_address = join.advertise.to_string();
-                view.error = "rpc error: code = Unavailable desc = connection error".to_owned();
+                view.managers.clone_from(&join.managers);
+                view.managers.sort();
             }
-            Part::Locked { .. } => view.state = LocalState::Locked,
+            Part::Locked { .. } => {
+                view.state = LocalState::Locked;
+                view.node_address = engine.address.to_string();
+                view.error = LOCKED.to_owned();
+            }
             Part::Broken { id, error, .. } => {
                 view.state = LocalState::Error;
                 view.swarm_node_id.clone_from(id);
