@@ -278,8 +278,8 @@ async fn a_wedged_create_leaves_marks_and_no_volume() {
     assert_eq!(pool.volume(&new.name).await.unwrap(), None);
     assert_refusal!(pool.create(&new).await, GlusterError::BrickInUse { .. });
     for at in &addresses[..2] {
-        assert!(world.disk(*at).inspect(&path).await.unwrap().volume_id.is_some());
-        world.disk(*at).clear_mark(&path).await.unwrap();
+        let mark = world.disk(*at).inspect(&path).await.unwrap().volume_id.unwrap();
+        world.disk(*at).clear_mark(&path, &mark).await.unwrap();
     }
     pool.create(&new).await.unwrap();
 }
@@ -312,8 +312,14 @@ async fn faults_are_those_of_real_servers() {
 
     world.set_hung(addresses[1], true);
     assert!(pool.peers().await.unwrap().iter().all(Peer::usable));
-    assert_refusal!(pool.probe(addresses[2]).await, GlusterError::TimedOut { .. });
+    pool.probe(addresses[2]).await.unwrap();
+    let late_brick = Brick { host: addresses[0].to_string(), path: "/data/late/b".to_owned() };
+    let late = NewVolume { name: volume_name("late"), bricks: vec![late_brick], ..new };
+    assert_refusal!(pool.create(&late).await, GlusterError::TimedOut { .. });
+    assert_refusal!(pool.create(&late).await, GlusterError::Busy);
+    assert_eq!(pool.volume(&late.name).await.unwrap(), None);
     world.set_hung(addresses[1], false);
+    assert!(pool.volume(&late.name).await.unwrap().is_some());
     world.reinstall(addresses[1]);
     assert!(!pool.peers().await.unwrap()[0].usable());
     world.set_up(addresses[0], false);

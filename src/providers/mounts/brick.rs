@@ -61,6 +61,9 @@ pub enum BrickError {
     #[error("{} is not a directory", .0.display())]
     NotDirectory(PathBuf),
     /// Nothing was changed.
+    #[error("{} carries the mark {found}, not {expected}", .path.display())]
+    OtherMark { path: PathBuf, found: String, expected: String },
+    /// Nothing was changed.
     #[error("{} holds files ({found}); its mark stays", .path.display())]
     NotEmpty { path: PathBuf, found: String },
     #[error("{} cannot be used", .path.display())]
@@ -79,7 +82,7 @@ pub trait BrickDisk: Send + Sync {
     /// See [`prepare_brick`].
     async fn prepare(&self, path: &BrickPath) -> Result<(), BrickError>;
     /// See [`clear_brick_mark`].
-    async fn clear_mark(&self, path: &BrickPath) -> Result<(), BrickError>;
+    async fn clear_mark(&self, path: &BrickPath, volume_id: &str) -> Result<(), BrickError>;
 }
 
 /// This host's directories.
@@ -96,12 +99,16 @@ impl BrickDisk for LocalDisk {
         aside(path, prepare_brick).await
     }
 
-    async fn clear_mark(&self, path: &BrickPath) -> Result<(), BrickError> {
-        aside(path, clear_brick_mark).await
+    async fn clear_mark(&self, path: &BrickPath, volume_id: &str) -> Result<(), BrickError> {
+        let volume_id = volume_id.to_owned();
+        aside(path, move |path| clear_brick_mark(path, &volume_id)).await
     }
 }
 
-async fn aside<T: Send + 'static>(path: &BrickPath, work: fn(&Path) -> Result<T, BrickError>) -> Result<T, BrickError> {
+async fn aside<T: Send + 'static>(
+    path: &BrickPath,
+    work: impl FnOnce(&Path) -> Result<T, BrickError> + Send + 'static,
+) -> Result<T, BrickError> {
     let path = path.as_path().to_owned();
     let lost = {
         let path = path.clone();
@@ -161,15 +168,23 @@ pub fn make_dirs(path: &Path) -> Result<(), BrickError> {
     open_dirs(path, Missing::Make).map(drop)
 }
 
-/// Takes the mark of a volume off a brick that holds nothing: no file of a user, and none of GlusterFS's, whose
-/// directories of a brick that served are not empty. Whether the mark was ours is the caller's to know.
+/// Takes the mark of the volume with that id off a brick that holds nothing: no file of a user, and none of GlusterFS's,
+/// whose directories of a brick that served are not empty. That the mark was ours, and that there is no such volume, is
+/// the caller's to know. A brick without a mark is cleared already.
 ///
 /// # Errors
-/// If the brick holds anything, or on input and output.
-pub fn clear_brick_mark(path: &Path) -> Result<(), BrickError> {
+/// If the brick carries another mark or holds anything, or on input and output.
+pub fn clear_brick_mark(path: &Path, volume_id: &str) -> Result<(), BrickError> {
     let Some(brick) = open_dirs(path, Missing::Leave)? else { return Ok(()) };
     let not_empty = |found: String| BrickError::NotEmpty { path: path.to_owned(), found };
     let io = |error: Errno| BrickError::Io { path: path.to_owned(), source: error.into() };
+    match mark(&brick).map_err(io)? {
+        None => return Ok(()),
+        Some(found) if found == volume_id => {}
+        Some(found) => {
+            return Err(BrickError::OtherMark { path: path.to_owned(), found, expected: volume_id.to_owned() });
+        }
+    }
     if let Some(name) = user_entries(&brick, path)?.into_iter().next() {
         return Err(not_empty(name));
     }

@@ -47,6 +47,38 @@ struct Server {
     rejected: bool,
 }
 
+/// A change of a volume.
+#[derive(Debug, Clone)]
+enum Change {
+    Create(NewVolume),
+    Start { name: VolumeName, force: bool },
+    AddBricks { name: VolumeName, replica: u32, arbiter: u32, bricks: Vec<Brick>, force: bool },
+    SetOption { name: VolumeName, option: String, value: String },
+    FixLayout { name: VolumeName },
+}
+
+impl Change {
+    fn volume(&self) -> &VolumeName {
+        match self {
+            Self::Create(new) => &new.name,
+            Self::Start { name, .. }
+            | Self::AddBricks { name, .. }
+            | Self::SetOption { name, .. }
+            | Self::FixLayout { name } => name,
+        }
+    }
+
+    fn command(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "volume create",
+            Self::Start { .. } => "volume start",
+            Self::AddBricks { .. } => "volume add-brick",
+            Self::SetOption { .. } => "volume set",
+            Self::FixLayout { .. } => "volume rebalance",
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct World {
     servers: BTreeMap<NodeAddress, Server>,
@@ -61,6 +93,9 @@ struct World {
     mutations: usize,
     faults: BTreeMap<usize, Fault>,
     busy: usize,
+    /// What waits for a hung server, by volume. It holds the volume's lock, also after its `gluster` was killed, and is
+    /// done when the server goes on. `None` for a mere look.
+    stuck: BTreeMap<String, Option<(NodeAddress, Change)>>,
     ids: u32,
 }
 
@@ -110,9 +145,17 @@ impl FakeGlusterWorld {
         self.server(address, |server| server.reachable = reachable);
     }
 
-    /// Stops glusterd as SIGSTOP does: the others see it connected, and every change of the pool hangs.
+    /// Stops glusterd as SIGSTOP does, or lets it go on. Meanwhile the others see it connected; the first change of a
+    /// volume hangs, and the next ones find it in progress. What hung is done when it goes on. Probes are not held up.
     pub(crate) fn set_hung(&self, address: NodeAddress, hung: bool) {
         self.server(address, |server| server.hung = hung);
+        let mut world = self.lock();
+        if !world.servers.values().any(|server| server.hung) {
+            for (me, change) in std::mem::take(&mut world.stuck).into_values().flatten() {
+                // Nobody waits for the answer any more.
+                drop(world.apply(me, &change, None));
+            }
+        }
     }
 
     /// Whether bricks lie on the root file system.
@@ -218,10 +261,32 @@ impl World {
             self.busy = self.busy.saturating_sub(1);
             return Err(GlusterError::Busy);
         }
-        if fault == Some(Fault::TimedOut) || self.members(me).any(|server| server.hung && server.reachable) {
+        if fault == Some(Fault::TimedOut) { Err(timed_out(command)) } else { Ok(fault) }
+    }
+
+    /// A change of a volume, as far as the others let it come.
+    fn change(&mut self, me: NodeAddress, change: &Change) -> Result<(), GlusterError> {
+        let fault = self.begin(me, change.command())?;
+        self.take_turn(me, change.volume(), change.command(), Some((me, change.clone())))?;
+        self.apply(me, change, fault)
+    }
+
+    /// Gets a volume's lock of all members, or waits for it with `stuck`.
+    fn take_turn(
+        &mut self,
+        me: NodeAddress,
+        name: &VolumeName,
+        command: &str,
+        stuck: Option<(NodeAddress, Change)>,
+    ) -> Result<(), GlusterError> {
+        if self.stuck.contains_key(name.as_str()) {
+            return Err(GlusterError::Busy);
+        }
+        if self.members(me).any(|server| server.hung && server.up && server.reachable) {
+            self.stuck.insert(name.to_string(), stuck);
             return Err(timed_out(command));
         }
-        Ok(fault)
+        Ok(())
     }
 
     fn members(&self, me: NodeAddress) -> impl Iterator<Item = &Server> {
@@ -295,6 +360,117 @@ impl World {
         Ok(())
     }
 
+    fn apply(&mut self, me: NodeAddress, change: &Change, fault: Option<Fault>) -> Result<(), GlusterError> {
+        let command = change.command();
+        match change {
+            Change::Create(new) => self.create(me, new, command, fault)?,
+            Change::Start { name, force } => {
+                let volume = self.existing(me, name, command)?;
+                let again = volume.status == VolumeStatus::Started;
+                volume.status = VolumeStatus::Started;
+                let bricks = volume.bricks.clone();
+                if *force || !again {
+                    self.dead_bricks.retain(|brick| !bricks.contains(brick));
+                }
+            }
+            Change::AddBricks { name, replica, arbiter, bricks, force } => {
+                self.add_bricks(me, name, (*replica, *arbiter), bricks, *force, fault)?;
+            }
+            Change::SetOption { name, option, value } => {
+                let volume = self.existing(me, name, command)?;
+                if !OPTIONS.iter().any(|prefix| option.starts_with(prefix)) {
+                    return Err(refused(command, format!("option : {option} does not exist")));
+                }
+                volume.options.insert(option.clone(), value.clone());
+            }
+            Change::FixLayout { name } => {
+                let volume = self.existing(me, name, command)?;
+                if volume.status != VolumeStatus::Started {
+                    return Err(refused(command, format!("Volume {name} needs to be started to perform rebalance")));
+                }
+                if volume.bricks.len() <= volume.replica as usize {
+                    let message = format!("Volume {name} is not a distribute volume or contains only 1 brick.");
+                    return Err(refused(command, message));
+                }
+            }
+        }
+        Self::end(fault, command)
+    }
+
+    fn create(
+        &mut self,
+        me: NodeAddress,
+        new: &NewVolume,
+        command: &str,
+        fault: Option<Fault>,
+    ) -> Result<(), GlusterError> {
+        if self.volume(me, &new.name).is_some() {
+            return Err(GlusterError::VolumeExists(new.name.to_string()));
+        }
+        let replica = new.replica.max(1) as usize;
+        if new.bricks.is_empty() || !new.bricks.len().is_multiple_of(replica) {
+            return Err(refused(command, "Failed to create volume files"));
+        }
+        let hosts = |set: &[Brick]| set.iter().map(|brick| brick.host.clone()).collect::<BTreeSet<_>>().len();
+        if !new.force && new.bricks.chunks(replica).any(|set| hosts(set) != replica) {
+            return Err(refused(command, "Multiple bricks of a replicate volume are present on the same server."));
+        }
+        let id = self.stage(me, &new.bricks, new.force)?;
+        if fault != Some(Fault::Wedged) {
+            let volume = Volume {
+                name: new.name.to_string(),
+                id,
+                status: VolumeStatus::Created,
+                replica: new.replica.max(1),
+                arbiter: new.arbiter,
+                bricks: new.bricks.clone(),
+                options: BTreeMap::from([("nfs.disable".to_owned(), "on".to_owned())]),
+            };
+            self.volumes.push((self.pool_of(me), volume));
+        }
+        Ok(())
+    }
+
+    fn add_bricks(
+        &mut self,
+        me: NodeAddress,
+        name: &VolumeName,
+        (replica, arbiter): (u32, u32),
+        bricks: &[Brick],
+        force: bool,
+        fault: Option<Fault>,
+    ) -> Result<(), GlusterError> {
+        let command = "volume add-brick";
+        let old = self.existing(me, name, command)?.clone();
+        let (was, now) = (old.replica as usize, replica.max(1) as usize);
+        let sets = old.bricks.len() / was;
+        let fits = match now.checked_sub(was) {
+            Some(0) => bricks.len().is_multiple_of(now),
+            Some(more) => bricks.len() == sets * more,
+            None => false,
+        };
+        if !fits || bricks.is_empty() || bricks.iter().any(|brick| old.bricks.contains(brick)) {
+            return Err(refused(command, "Operation failed"));
+        }
+        let id = self.stage(me, bricks, force)?;
+        if fault == Some(Fault::Wedged) {
+            return Ok(());
+        }
+        for mark in self.marks.values_mut().filter(|mark| **mark == id) {
+            mark.clone_from(&old.id);
+        }
+        let mut left = bricks.iter().cloned();
+        let mut all = Vec::new();
+        for set in old.bricks.chunks(was) {
+            all.extend_from_slice(set);
+            all.extend(left.by_ref().take(now - was));
+        }
+        all.extend(left);
+        let volume = self.existing(me, name, command)?;
+        (volume.bricks, volume.replica, volume.arbiter) = (all, replica.max(1), arbiter);
+        Ok(())
+    }
+
     /// How a change ends whose effect, except for a wedge, is there.
     fn end(fault: Option<Fault>, command: &str) -> Result<(), GlusterError> {
         match fault {
@@ -313,6 +489,16 @@ pub(crate) struct FakePool {
     world: FakeGlusterWorld,
     me: NodeAddress,
 }
+
+impl FakePool {
+    fn change(&self, change: Change) -> Result<(), GlusterError> {
+        self.world.lock().change(self.me, &change)
+    }
+}
+
+/// How the names of options begin that are known.
+const OPTIONS: [&str; 8] =
+    ["auth.", "cluster.", "performance.", "network.", "storage.", "client.", "server.", "diagnostics."];
 
 #[async_trait::async_trait]
 impl StoragePool for FakePool {
@@ -377,50 +563,12 @@ impl StoragePool for FakePool {
         Ok(world.volume(self.me, name).cloned())
     }
 
-    async fn create(&self, new: &NewVolume) -> Result<(), GlusterError> {
-        let command = "volume create";
-        let mut world = self.world.lock();
-        let fault = world.begin(self.me, command)?;
-        if world.volume(self.me, &new.name).is_some() {
-            return Err(GlusterError::VolumeExists(new.name.to_string()));
-        }
-        let replica = new.replica.max(1) as usize;
-        if new.bricks.is_empty() || !new.bricks.len().is_multiple_of(replica) {
-            return Err(refused(command, "Failed to create volume files"));
-        }
-        let hosts = |set: &[Brick]| set.iter().map(|brick| brick.host.clone()).collect::<BTreeSet<_>>().len();
-        if !new.force && new.bricks.chunks(replica).any(|set| hosts(set) != replica) {
-            return Err(refused(command, "Multiple bricks of a replicate volume are present on the same server."));
-        }
-        let id = world.stage(self.me, &new.bricks, new.force)?;
-        if fault != Some(Fault::Wedged) {
-            let volume = Volume {
-                name: new.name.to_string(),
-                id,
-                status: VolumeStatus::Created,
-                replica: new.replica.max(1),
-                arbiter: new.arbiter,
-                bricks: new.bricks.clone(),
-                options: BTreeMap::from([("nfs.disable".to_owned(), "on".to_owned())]),
-            };
-            let pool = world.pool_of(self.me);
-            world.volumes.push((pool, volume));
-        }
-        World::end(fault, command)
+    async fn create(&self, volume: &NewVolume) -> Result<(), GlusterError> {
+        self.change(Change::Create(volume.clone()))
     }
 
     async fn start(&self, name: &VolumeName, force: bool) -> Result<(), GlusterError> {
-        let command = "volume start";
-        let mut world = self.world.lock();
-        let fault = world.begin(self.me, command)?;
-        let volume = world.existing(self.me, name, command)?;
-        let again = volume.status == VolumeStatus::Started;
-        volume.status = VolumeStatus::Started;
-        let bricks = volume.bricks.clone();
-        if force || !again {
-            world.dead_bricks.retain(|brick| !bricks.contains(brick));
-        }
-        World::end(fault, command)
+        self.change(Change::Start { name: name.clone(), force })
     }
 
     async fn add_bricks(
@@ -431,55 +579,11 @@ impl StoragePool for FakePool {
         bricks: &[Brick],
         force: bool,
     ) -> Result<(), GlusterError> {
-        let command = "volume add-brick";
-        let mut world = self.world.lock();
-        let fault = world.begin(self.me, command)?;
-        let old = world.existing(self.me, name, command)?.clone();
-        let (was, now) = (old.replica as usize, replica.max(1) as usize);
-        let sets = old.bricks.len() / was;
-        let fits = match now.checked_sub(was) {
-            Some(0) => bricks.len().is_multiple_of(now),
-            Some(more) => bricks.len() == sets * more,
-            None => false,
-        };
-        if !fits || bricks.is_empty() || bricks.iter().any(|brick| old.bricks.contains(brick)) {
-            return Err(refused(command, "Operation failed"));
-        }
-        let id = world.stage(self.me, bricks, force)?;
-        if fault != Some(Fault::Wedged) {
-            for brick in bricks {
-                let key = (NodeAddress::parse(&brick.host).unwrap(), brick.path.clone());
-                let mark = world.marks.get_mut(&key).filter(|mark| **mark == id).unwrap();
-                *mark = old.id.clone();
-            }
-            let volume = world.existing(self.me, name, command)?;
-            let mut left = bricks.iter();
-            let mut all = Vec::new();
-            if now > was {
-                for set in old.bricks.chunks(was) {
-                    all.extend(set.iter().cloned().chain(left.by_ref().take(now - was).cloned()));
-                }
-            } else {
-                all.clone_from(&old.bricks);
-            }
-            all.extend(left.cloned());
-            volume.bricks = all;
-            (volume.replica, volume.arbiter) = (replica.max(1), arbiter);
-        }
-        World::end(fault, command)
+        self.change(Change::AddBricks { name: name.clone(), replica, arbiter, bricks: bricks.to_vec(), force })
     }
 
     async fn set_option(&self, name: &VolumeName, option: &str, value: &str) -> Result<(), GlusterError> {
-        let command = "volume set";
-        let mut world = self.world.lock();
-        let fault = world.begin(self.me, command)?;
-        let volume = world.existing(self.me, name, command)?;
-        let known = ["auth.", "cluster.", "performance.", "network.", "storage.", "client.", "server.", "diagnostics."];
-        if !known.iter().any(|prefix| option.starts_with(prefix)) {
-            return Err(refused(command, format!("option : {option} does not exist")));
-        }
-        volume.options.insert(option.to_owned(), value.to_owned());
-        World::end(fault, command)
+        self.change(Change::SetOption { name: name.clone(), option: option.to_owned(), value: value.to_owned() })
     }
 
     async fn brick_status(&self, name: &VolumeName) -> Result<Vec<BrickStatus>, GlusterError> {
@@ -487,33 +591,20 @@ impl StoragePool for FakePool {
         let mut world = self.world.lock();
         world.read(self.me, command)?;
         let volume = world.existing(self.me, name, command)?.clone();
-        if volume.status == VolumeStatus::Started && world.members(self.me).any(|server| server.hung) {
-            return Err(timed_out(command));
+        if volume.status == VolumeStatus::Started {
+            world.take_turn(self.me, name, command, None)?;
         }
         let online = |brick: &Brick| {
             let server = NodeAddress::parse(&brick.host).ok().and_then(|host| world.servers.get(&host));
             volume.status == VolumeStatus::Started
-                && server.is_some_and(|server| server.up && server.reachable)
+                && server.is_some_and(|server| server.up && server.reachable && !server.rejected)
                 && !world.dead_bricks.contains(brick)
         };
         Ok(volume.bricks.iter().map(|brick| BrickStatus { brick: brick.clone(), online: online(brick) }).collect())
     }
 
     async fn fix_layout(&self, name: &VolumeName) -> Result<(), GlusterError> {
-        let command = "volume rebalance";
-        let mut world = self.world.lock();
-        let fault = world.begin(self.me, command)?;
-        let volume = world.existing(self.me, name, command)?;
-        if volume.status != VolumeStatus::Started {
-            return Err(refused(command, format!("Volume {name} needs to be started to perform rebalance")));
-        }
-        if volume.bricks.len() <= volume.replica as usize {
-            return Err(refused(
-                command,
-                format!("Volume {name} is not a distribute volume or contains only 1 brick."),
-            ));
-        }
-        World::end(fault, command)
+        self.change(Change::FixLayout { name: name.clone() })
     }
 }
 
@@ -547,9 +638,20 @@ impl BrickDisk for FakeDisk {
         Ok(())
     }
 
-    async fn clear_mark(&self, path: &BrickPath) -> Result<(), BrickError> {
+    async fn clear_mark(&self, path: &BrickPath, volume_id: &str) -> Result<(), BrickError> {
         let mut world = self.world.lock();
         let key = (self.me, path.as_str().to_owned());
+        match world.marks.get(&key) {
+            None => return Ok(()),
+            Some(found) if found == volume_id => {}
+            Some(found) => {
+                return Err(BrickError::OtherMark {
+                    path: path.as_path().to_owned(),
+                    found: found.clone(),
+                    expected: volume_id.to_owned(),
+                });
+            }
+        }
         if world.data.contains(&key) {
             return Err(BrickError::NotEmpty { path: path.as_path().to_owned(), found: "data".to_owned() });
         }

@@ -34,6 +34,10 @@ fn reads_pools() {
     let down = peers(&fixture("pool_list_peer_down.xml"), asked(None)).unwrap();
     let usable: Vec<bool> = down.iter().map(Peer::usable).collect();
     assert_eq!(usable, [true, false, true]);
+
+    let rejected = peers(&fixture("pool_list_rejected.xml"), asked(None)).unwrap();
+    assert!(rejected[1].connected && !rejected[1].usable());
+    assert_eq!((rejected[1].state, rejected[1].state_text.as_str()), (6, "Peer Rejected"));
 }
 
 #[test]

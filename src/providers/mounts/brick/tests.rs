@@ -45,7 +45,7 @@ fn refuses_links_on_the_way() {
     let link = root.join("link");
     symlink(&elsewhere, &link).unwrap();
     assert!(matches!(prepare_brick(&link.join("brick")), Err(BrickError::Link(at)) if at == link));
-    assert!(matches!(clear_brick_mark(&link), Err(BrickError::Link(_))));
+    assert!(matches!(clear_brick_mark(&link, "x"), Err(BrickError::Link(_))));
     assert!(std::fs::read_dir(&elsewhere).unwrap().next().is_none());
     assert_eq!(inspect_brick(&link.join("brick")).unwrap().link, Some(link));
 
@@ -67,21 +67,23 @@ fn takes_a_mark_off_an_empty_brick_only() {
     let id = "11111111-1111-1111-1111-111111111111";
     assert_eq!(inspect_brick(&brick).unwrap().volume_id.as_deref(), Some(id));
 
+    let other = "22222222-2222-2222-2222-222222222222";
+    assert!(matches!(clear_brick_mark(&brick, other), Err(BrickError::OtherMark { found, .. }) if found == id));
     for found in ["data", ".glusterfs/00/00/file"] {
         let file = brick.join(found);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, "x").unwrap();
-        assert!(matches!(clear_brick_mark(&brick), Err(BrickError::NotEmpty { .. })), "{found}");
+        assert!(matches!(clear_brick_mark(&brick, id), Err(BrickError::NotEmpty { .. })), "{found}");
         assert_eq!(inspect_brick(&brick).unwrap().volume_id.as_deref(), Some(id));
         assert!(file.exists());
         std::fs::remove_file(file).unwrap();
     }
-    clear_brick_mark(&brick).unwrap();
+    clear_brick_mark(&brick, id).unwrap();
     let facts = inspect_brick(&brick).unwrap();
     assert_eq!((facts.volume_id, facts.empty), (None, true));
     assert!(std::fs::read_dir(&brick).unwrap().next().is_none());
-    clear_brick_mark(&brick).unwrap();
-    clear_brick_mark(&root.join("none")).unwrap();
+    clear_brick_mark(&brick, id).unwrap();
+    clear_brick_mark(&root.join("none"), id).unwrap();
 }
 
 #[test]
