@@ -81,6 +81,8 @@ pub enum LabError {
     Off { lab: LabName, host: HostId },
     #[error("host {0} is on")]
     On(HostId),
+    #[error("ended by {0}")]
+    Interrupted(&'static str),
     #[error("cannot read or write {path}")]
     Io {
         path: String,
@@ -287,12 +289,11 @@ impl<'a> Lab<'a> {
             Found::Leftovers(stale) => stale,
         };
         leftovers::clear(self.commander, &dir, &self.group(), stale.map(|record| record.subnet)).await?;
+        // After the clearing, which may have freed some.
+        let room = preflight::watches(wish.hosts, processes::inotify_instances());
         let made = tokio::select! {
-            made = self.make(wish) => made,
-            name = interrupted() => Err(LabError::Io {
-                path: dir.display().to_string(),
-                source: io::Error::new(io::ErrorKind::Interrupted, name),
-            }),
+            made = async { room?; self.make(wish).await } => made,
+            signal = interrupted() => Err(LabError::Interrupted(signal)),
         };
         if made.is_err() && !wish.keep {
             self.remove().await?;
@@ -492,8 +493,8 @@ async fn interrupted() -> &'static str {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = int.recv() => "interrupted by SIGINT",
-        _ = term.recv() => "ended by SIGTERM",
+        _ = int.recv() => "SIGINT",
+        _ = term.recv() => "SIGTERM",
     }
 }
 
