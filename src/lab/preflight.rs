@@ -30,6 +30,8 @@ pub enum Unfit {
     Packages { programs: String, packages: String },
     #[error("this kernel offers no {feature}: `modprobe {module}`, or use another kernel")]
     Kernel { feature: &'static str, module: &'static str },
+    #[error("{0} lies on an overlay, which carries no disks for hosts: use `--dir` with one on ext4, xfs or btrfs")]
+    Overlay(String),
     #[error(
         "{hosts} hosts need {needed} inotify instances, of which {limit} are allowed and {used} in use: \
          `sysctl fs.inotify.max_user_instances=1024`, or fewer hosts"
@@ -48,6 +50,20 @@ pub fn check() -> Result<(), Unfit> {
     packages(|program| find_program(Path::new(program)).is_some())?;
     let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     kernel(&filesystems, |device| Path::new(device).exists())
+}
+
+/// Whether `dir` lies on a file system that can carry the hosts' disks.
+///
+/// # Errors
+/// It is an overlay, as in a container.
+pub fn disk(dir: &Path) -> Result<(), Unfit> {
+    /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+    const OVERLAY: i64 = 0x794c_7630;
+    match rustix::fs::statfs(dir) {
+        Ok(found) if found.f_type == OVERLAY => Err(Unfit::Overlay(dir.display().to_string())),
+        // What cannot be asked will say so itself when it is used.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// What systemd, Docker and Gluster of one host take; without, they fail with "too many open files".
