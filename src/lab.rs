@@ -8,7 +8,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`name`], [`subnet`], [`spec`], [`cgroups`] | decisions: what a lab and its hosts are made of |
+//! | [`name`], [`subnet`], [`spec`], [`cgroups`], `record` | decisions: what a lab and its hosts are made of |
 //! | [`boot`] | a host's first process until systemd takes its place |
 //! | [`host`], [`network`], [`processes`], [`leftovers`], [`lock`], [`preflight`] | effects on the machine |
 
@@ -21,10 +21,11 @@ pub mod name;
 pub mod network;
 pub mod preflight;
 pub mod processes;
+mod record;
 pub mod spec;
 pub mod subnet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -39,6 +40,7 @@ use cgroups::{Group, Layout};
 use host::Services;
 use lock::Lock;
 use name::{HostId, LabName, StateDir};
+use record::{Found, Phase, Record, judge};
 use spec::HostSpec;
 
 /// Where labs live unless the operator says otherwise.
@@ -81,6 +83,8 @@ pub enum LabError {
     Off { lab: LabName, host: HostId },
     #[error("host {0} is on")]
     On(HostId),
+    #[error("ended by {0}")]
+    Interrupted(&'static str),
     #[error("cannot read or write {path}")]
     Io {
         path: String,
@@ -92,42 +96,6 @@ pub enum LabError {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> LabError {
     let path = path.display().to_string();
     move |source| LabError::Io { path, source }
-}
-
-/// What a lab must remember; stored as `lab.json` in its directory.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct Record {
-    version: u32,
-    name: LabName,
-    subnet: Ipv4Net,
-    hosts: u8,
-    layout: Layout,
-    phase: Phase,
-}
-
-/// How far `up` came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-enum Phase {
-    Starting,
-    Up,
-}
-
-/// What is known about a lab when a command begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Found {
-    /// A lab that came up; some of its hosts may be off.
-    Lab(Record),
-    /// Nothing, or the rest of one that did not come up, or that the machine's restart ended.
-    Leftovers(Option<Record>),
-}
-
-/// A lab counts while its record says that it came up and its bridge is there; neither a killed `up` nor a machine that
-/// was restarted leaves both.
-fn judge(record: Option<Record>, has_bridge: bool) -> Found {
-    match record {
-        Some(record) if record.phase == Phase::Up && has_bridge => Found::Lab(record),
-        other => Found::Leftovers(other),
-    }
 }
 
 /// One host as the operator sees it.
@@ -176,18 +144,17 @@ impl<'a> Lab<'a> {
     /// The lab `name` among those in `labs`.
     #[must_use]
     pub fn new(labs: &StateDir, name: LabName, commander: &'a dyn Commander) -> Self {
-        // Namespaces, mounts and command lines show the path without links.
-        let labs = fs::canonicalize(labs.path()).unwrap_or_else(|_| labs.path().to_owned());
-        Self { labs, name, commander }
+        Self { labs: without_links(labs.path()), name, commander }
     }
 
     /// The labs in `labs`, up or left over.
     #[must_use]
     pub fn all(labs: &StateDir) -> Vec<LabName> {
-        let entries = fs::read_dir(labs.path()).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| LabName::parse(entry.file_name().to_str()?).ok()).collect();
-        names.sort();
-        names
+        let labs = without_links(labs.path());
+        let entries = fs::read_dir(&labs).into_iter().flatten().flatten();
+        let mut names: BTreeSet<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.extend(labs_group(&labs).children());
+        names.iter().filter_map(|name| LabName::parse(name).ok()).collect()
     }
 
     fn dir(&self) -> PathBuf {
@@ -198,17 +165,8 @@ impl<'a> Lab<'a> {
         self.dir().join("net")
     }
 
-    /// The group that all labs of this directory share.
-    fn labs_group(&self) -> Group {
-        let hierarchies = cgroups::hierarchies(
-            &fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
-            &cgroups::controllers(&fs::read_to_string("/proc/cgroups").unwrap_or_default()),
-        );
-        Group::new(hierarchies, group_name(&self.labs))
-    }
-
     fn group(&self) -> Group {
-        self.labs_group().child(self.name.as_str())
+        labs_group(&self.labs).child(self.name.as_str())
     }
 
     fn found(&self) -> Found {
@@ -287,12 +245,11 @@ impl<'a> Lab<'a> {
             Found::Leftovers(stale) => stale,
         };
         leftovers::clear(self.commander, &dir, &self.group(), stale.map(|record| record.subnet)).await?;
+        // After the clearing, which may have freed some.
+        let room = preflight::disk(&dir).and_then(|()| preflight::watches(wish.hosts, processes::inotify_instances()));
         let made = tokio::select! {
-            made = self.make(wish) => made,
-            name = interrupted() => Err(LabError::Io {
-                path: dir.display().to_string(),
-                source: io::Error::new(io::ErrorKind::Interrupted, name),
-            }),
+            made = async { room?; self.make(wish).await } => made,
+            signal = interrupted() => Err(LabError::Interrupted(signal)),
         };
         if made.is_err() && !wish.keep {
             self.remove().await?;
@@ -340,7 +297,7 @@ impl<'a> Lab<'a> {
         };
         let dir = self.dir();
         leftovers::clear(self.commander, &dir, &self.group(), subnet).await?;
-        self.labs_group().remove_if_empty();
+        labs_group(&self.labs).remove_if_empty();
         fs::remove_dir(&dir).map_err(at(&dir))?;
         // Other labs may be there.
         drop(fs::remove_dir(&self.labs));
@@ -475,6 +432,22 @@ impl<'a> Lab<'a> {
     }
 }
 
+/// `path` as namespaces, mounts and command lines show it, also while its last parts do not exist yet.
+fn without_links(path: &Path) -> PathBuf {
+    let resolve = |there: &Path| Some(fs::canonicalize(there).ok()?.join(path.strip_prefix(there).ok()?));
+    // Joining an empty rest adds a slash.
+    path.ancestors().find_map(resolve).map_or_else(|| path.to_owned(), |path| path.components().collect())
+}
+
+/// The group that all labs of a directory share.
+fn labs_group(labs: &Path) -> Group {
+    let hierarchies = cgroups::hierarchies(
+        &fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
+        &cgroups::controllers(&fs::read_to_string("/proc/cgroups").unwrap_or_default()),
+    );
+    Group::new(hierarchies, group_name(labs))
+}
+
 /// Control groups know no directories: labs of the same name in two directories are told apart by a digest.
 fn group_name(labs: &Path) -> String {
     use sha2::Digest;
@@ -492,8 +465,8 @@ async fn interrupted() -> &'static str {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = int.recv() => "interrupted by SIGINT",
-        _ = term.recv() => "ended by SIGTERM",
+        _ = int.recv() => "SIGINT",
+        _ = term.recv() => "SIGTERM",
     }
 }
 
@@ -501,23 +474,16 @@ async fn interrupted() -> &'static str {
 mod tests {
     use super::*;
 
-    fn record(phase: Phase) -> Record {
-        Record {
-            version: 1,
-            name: LabName::parse("lab").unwrap(),
-            subnet: "10.88.0.0/24".parse().unwrap(),
-            hosts: 3,
-            layout: Layout::Unified,
-            phase,
-        }
-    }
-
     #[test]
-    fn a_lab_counts_while_it_came_up_and_its_bridge_is_there() {
-        assert_eq!(judge(Some(record(Phase::Up)), true), Found::Lab(record(Phase::Up)));
-        assert_eq!(judge(Some(record(Phase::Up)), false), Found::Leftovers(Some(record(Phase::Up))));
-        assert_eq!(judge(Some(record(Phase::Starting)), true), Found::Leftovers(Some(record(Phase::Starting))));
-        assert_eq!(judge(None, true), Found::Leftovers(None));
+    fn a_directory_is_the_same_before_and_after_it_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(dir.path()).unwrap();
+        std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
+        let named = real.join("link/a/b");
+        assert_eq!(without_links(&named), real.join("a/b"));
+        fs::create_dir_all(&named).unwrap();
+        assert_eq!(without_links(&named), real.join("a/b"));
+        assert!(!without_links(&named).to_string_lossy().ends_with('/'));
     }
 
     #[test]

@@ -188,6 +188,14 @@ impl Group {
         }
     }
 
+    /// The names of the groups directly below, in any hierarchy.
+    #[must_use]
+    pub fn children(&self) -> BTreeSet<String> {
+        let entries = self.directories().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        dirs.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
     /// Whether any hierarchy still has the group.
     #[must_use]
     pub fn exists(&self) -> bool {

@@ -59,6 +59,9 @@ pub fn prepare(host: &HostSpec, files: &[(&str, String)]) -> io::Result<()> {
         fs::create_dir_all(&own)?;
         copy_owner(at, &own)?;
     }
+    for hidden in slow_helpers()? {
+        hide(host, &hidden)?;
+    }
     for (path, text) in files {
         let at = host.upper(0).join(path.trim_start_matches('/'));
         at.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -85,6 +88,25 @@ pub fn prepare(host: &HostSpec, files: &[(&str, String)]) -> io::Result<()> {
         std::os::unix::fs::symlink("/dev/null", own("/etc/systemd/system-generators").join(name))?;
     }
     Ok(())
+}
+
+/// Gluster's geo-replication, which a lab does not use: every start of glusterd runs it twenty times, each a Python, and
+/// so takes 2 to 10 s. Where it is not installed, glusterd says so in its log and goes on.
+fn slow_helpers() -> io::Result<Vec<PathBuf>> {
+    let libraries = names_in(Path::new("/usr/lib"))?.into_iter().map(|dir| Path::new("/usr/lib").join(dir));
+    let places = libraries.chain([PathBuf::from("/usr/libexec")]);
+    Ok(places.map(|dir| dir.join("glusterfs/gsyncd")).filter(|path| path.is_file()).collect())
+}
+
+/// Makes `path` absent in the host, the way that the overlay itself records a deletion.
+fn hide(host: &HostSpec, path: &Path) -> io::Result<()> {
+    let layers =
+        host.layers.iter().enumerate().filter_map(|(index, layer)| Some((index, path.strip_prefix(layer).ok()?)));
+    let Some((index, inner)) = layers.min_by_key(|(_, inner)| inner.as_os_str().len()) else { return Ok(()) };
+    let at = host.upper(index).join(inner);
+    at.parent().map_or(Ok(()), fs::create_dir_all)?;
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    Ok(mknodat(CWD, &at, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
 }
 
 fn copy_owner(from: &Path, to: &Path) -> io::Result<()> {

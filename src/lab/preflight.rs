@@ -30,6 +30,13 @@ pub enum Unfit {
     Packages { programs: String, packages: String },
     #[error("this kernel offers no {feature}: `modprobe {module}`, or use another kernel")]
     Kernel { feature: &'static str, module: &'static str },
+    #[error("{0} lies on an overlay, which carries no disks for hosts: use `--dir` with one on ext4, xfs or btrfs")]
+    Overlay(String),
+    #[error(
+        "{hosts} hosts need {needed} inotify instances, of which {limit} are allowed and {used} in use: \
+         `sysctl fs.inotify.max_user_instances=1024`, or fewer hosts"
+    )]
+    Watches { hosts: u8, needed: usize, limit: usize, used: usize },
 }
 
 /// Looks at this machine.
@@ -43,6 +50,38 @@ pub fn check() -> Result<(), Unfit> {
     packages(|program| find_program(Path::new(program)).is_some())?;
     let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     kernel(&filesystems, |device| Path::new(device).exists())
+}
+
+/// Whether `dir` lies on a file system that can carry the hosts' disks.
+///
+/// # Errors
+/// It is an overlay, as in a container.
+pub fn disk(dir: &Path) -> Result<(), Unfit> {
+    /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+    const OVERLAY: i64 = 0x794c_7630;
+    match rustix::fs::statfs(dir) {
+        Ok(found) if found.f_type == OVERLAY => Err(Unfit::Overlay(dir.display().to_string())),
+        // What cannot be asked will say so itself when it is used.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// What systemd, Docker and Gluster of one host take; without, they fail with "too many open files".
+const WATCHES_PER_HOST: usize = 14;
+
+/// Whether the machine's root may have as many inotify instances as `hosts` take, when `used` are in use.
+///
+/// # Errors
+/// Says how to raise the limit, which is the machine's and so not raised by a lab.
+pub fn watches(hosts: u8, used: usize) -> Result<(), Unfit> {
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap_or_default();
+    // No limit that can be read is none to heed.
+    fits(hosts, used, limit.trim().parse().unwrap_or(usize::MAX))
+}
+
+fn fits(hosts: u8, used: usize, limit: usize) -> Result<(), Unfit> {
+    let needed = usize::from(hosts) * WATCHES_PER_HOST;
+    if used.saturating_add(needed) <= limit { Ok(()) } else { Err(Unfit::Watches { hosts, needed, limit, used }) }
 }
 
 fn packages(is_installed: impl Fn(&str) -> bool) -> Result<(), Unfit> {
@@ -83,6 +122,13 @@ mod tests {
              `apt-get install --no-install-recommends docker.io glusterfs-client glusterfs-server`"
         );
         assert_eq!(packages(|_| true), Ok(()));
+    }
+
+    #[test]
+    fn says_when_the_machine_carries_no_more_hosts() {
+        assert_eq!(fits(3, 80, 128), Ok(()));
+        let error = fits(5, 80, 128).unwrap_err().to_string();
+        assert!(error.starts_with("5 hosts need 70 inotify instances, of which 128 are allowed and 80"), "{error}");
     }
 
     #[test]

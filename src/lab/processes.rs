@@ -61,6 +61,14 @@ fn all() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// How many inotify instances are open on the machine.
+#[must_use]
+pub fn inotify_instances() -> usize {
+    let descriptors = all().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten());
+    let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    targets.filter(|target| target.as_os_str() == "anon_inode:inotify").count()
+}
+
 /// Kills every process of `group` and every starter below `spec`, and waits until they are gone.
 ///
 /// # Errors

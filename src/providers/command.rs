@@ -340,6 +340,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_detached_program_leads_a_session_and_prints_to_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = std::fs::File::create(&path).unwrap();
+        // The fields after the name: state, parent, group, session.
+        let pid = spawn_detached(&Invocation::new("cat").arg("/proc/self/stat"), &log).unwrap();
+        let printed = async {
+            loop {
+                let text = std::fs::read_to_string(&path).unwrap();
+                if text.ends_with('\n') {
+                    return text;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let text = tokio::time::timeout(Duration::from_secs(10), printed).await.unwrap();
+        let fields: Vec<&str> = text.split(' ').collect();
+        let pid = pid.to_string();
+        assert_eq!((fields[0], fields[4], fields[5]), (pid.as_str(), pid.as_str(), pid.as_str()), "{text}");
+        let error = spawn_detached(&Invocation::new("no-such-program"), &log).unwrap_err();
+        assert!(matches!(error, CommandError::NotFound(_)));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_replaces_nothing() {
+        assert!(matches!(replace_process(&Invocation::new("no-such-program")), CommandError::NotFound(_)));
+    }
+
+    #[tokio::test]
     async fn gives_children_a_clean_environment() {
         let output = Processes.run(Invocation::new("env").env("X", "1")).await.unwrap();
         let mut lines: Vec<String> = output.stdout_text().lines().map(str::to_owned).collect();
