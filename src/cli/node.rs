@@ -46,8 +46,8 @@ pub(super) enum NodeCommand {
 }
 
 const REMOVE_LONG: &str = "\
-Run on the master: takes a host that is gone, or was installed anew, out of the controller's registrations, so that
-its name and address are free again. The Swarm's own entry stays: `docker node rm` removes it. A host that still runs
+Run on the master: takes a host that is gone, or was installed anew, out of the controller's registrations, so that \
+its name and address are free again. The Swarm's own entry stays: `docker node rm` removes it. A host that still runs \
 is better taken out with `clusterctl node leave` on it.";
 const REMOVE_EXAMPLES: &str = "\
 Examples:

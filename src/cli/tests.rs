@@ -52,7 +52,8 @@ fn parses_the_specifications_commands() {
         "clusterctl completions bash",
         "clusterctl man /tmp",
         "clusterctl version",
-        "clusterctl probe-mount /mnt/shared --write",
+        "clusterctl probe-mount /mnt/shared",
+        "clusterctl node remove h3",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
