@@ -5,13 +5,9 @@
 //! sets a setting is parsed by clap beyond its text, so that flag, variable and file are judged by one rule.
 
 mod confirm;
-<<<<<<< HEAD
 mod controller_socket;
 mod entry;
 mod explain;
-=======
-mod entry;
->>>>>>> cli
 pub mod failure;
 mod flags;
 mod host;
@@ -22,10 +18,7 @@ pub mod output;
 pub mod progress;
 mod settings;
 pub mod signals;
-<<<<<<< HEAD
 mod this_host;
-=======
->>>>>>> cli
 mod tooling;
 
 use clap::{Parser, Subcommand};

@@ -53,11 +53,7 @@ fn execute(cli: Cli) -> Result<Outcome, Failure> {
         Command::Completions(args) => return tooling::completions(args),
         Command::Man(args) => return tooling::man(args),
         Command::Version => return tooling::version(format),
-<<<<<<< HEAD
         Command::ProbeMount(args) => host::probe_mount(args),
-=======
-        Command::ProbeMount(args) => return host::probe_mount(args),
->>>>>>> cli
         Command::Master(_) | Command::Node(_) | Command::Ip(_) | Command::Config(_) | Command::Lab(_) => {}
     }
     let loaded = sources::load(cli.global.config.as_deref(), &Environment::of_process(), flags(&cli))?;
@@ -101,11 +97,7 @@ fn acts_on_settings(command: &Command) -> bool {
         | Command::Node(NodeCommand::Join(_))
         | Command::Config(_) => true,
         Command::Master(MasterCommand::Status(_) | MasterCommand::Reset(_))
-<<<<<<< HEAD
         | Command::Node(NodeCommand::Leave(_) | NodeCommand::Status(_) | NodeCommand::Remove(_))
-=======
-        | Command::Node(NodeCommand::Leave(_) | NodeCommand::Status(_))
->>>>>>> cli
         | Command::Ip(_)
         | Command::Lab(_)
         | Command::Completions(_)

@@ -298,15 +298,6 @@ impl std::error::Error for Failure {
     }
 }
 
-<<<<<<< HEAD
-=======
-/// A command whose body is still to be written.
-pub(super) fn unfinished<T>(command: &str, asked: T) -> Failure {
-    drop(asked);
-    Failure::message(Exit::Bug, format_args!("`clusterctl {command}` is not built yet")).reason("not-built")
-}
-
->>>>>>> cli
 impl From<crate::config::ConfigError> for Failure {
     fn from(error: crate::config::ConfigError) -> Self {
         Self::new(Exit::InvalidInput, error).reason("invalid-settings")

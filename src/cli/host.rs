@@ -1,12 +1,7 @@
 //! Commands about this host alone: its address, and the proof that a mount works.
 
-<<<<<<< HEAD
 use std::io::Write;
 use std::path::PathBuf;
-=======
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
->>>>>>> cli
 
 use clap::Args;
 use serde_json::json;
@@ -14,10 +9,7 @@ use serde_json::json;
 use super::output::print_line;
 use super::{Exit, Failure, Outcome, OutputFormat, Table};
 use crate::ipdetect::{self, interfaces};
-<<<<<<< HEAD
 use crate::providers::mounts::{ProbeResult, probe_here};
-=======
->>>>>>> cli
 
 pub(super) const IP_ABOUT: &str = "Print the address that the other hosts reach this one at";
 
@@ -85,7 +77,6 @@ pub(super) fn ip(args: &IpArgs, output: OutputFormat) -> Result<Outcome, Failure
 }
 
 /// A hung mount hangs whoever touches it, beyond any deadline inside the process: so this runs as a child that the
-<<<<<<< HEAD
 /// parent can give up.
 #[derive(Debug, Args)]
 pub(super) struct ProbeMountArgs {
@@ -101,65 +92,4 @@ pub(super) fn probe_mount(args: &ProbeMountArgs) -> ! {
         writeln!(std::io::stderr(), "{why}").ok();
     }
     std::process::exit(i32::from(result.exit_code()))
-=======
-/// parent can kill.
-#[derive(Debug, Args)]
-pub(super) struct ProbeMountArgs {
-    /// The directory to probe
-    path: PathBuf,
-    /// Write, read back and remove a small file too
-    #[arg(long)]
-    write: bool,
-}
-
-/// `clusterctl probe-mount`.
-pub(super) fn probe_mount(args: &ProbeMountArgs) -> Result<Outcome, Failure> {
-    probe(&args.path, args.write).map_err(|error| {
-        let error = anyhow::Error::new(error).context(format!("`{}` does not work", args.path.display()));
-        Failure::new(Exit::StorageUnsafe, error).reason("mount-broken")
-    })?;
-    Ok(Outcome::printed())
-}
-
-fn probe(path: &Path, write: bool) -> std::io::Result<()> {
-    // One entry is enough: what is asked is whether the directory answers.
-    std::fs::read_dir(path)?.next().transpose()?;
-    if !write {
-        return Ok(());
-    }
-    // Hosts probe the same volume at the same moment, so the name must be this probe's own.
-    let name = format!(".clusterctl-probe-{}", uuid::Uuid::new_v4());
-    let file = path.join(&name);
-    let result = write_and_read(&file, name.as_bytes());
-    let removed = std::fs::remove_file(&file);
-    result.and(removed)
-}
-
-fn write_and_read(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut written = std::fs::OpenOptions::new().write(true).create_new(true).open(file)?;
-    written.write_all(content)?;
-    written.sync_all()?;
-    drop(written);
-    let mut read = Vec::new();
-    std::fs::File::open(file)?.take(content.len() as u64 + 1).read_to_end(&mut read)?;
-    if read != content {
-        return Err(std::io::Error::other("what was written does not read back"));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probes_leave_nothing_behind() {
-        let directory = tempfile::tempdir().unwrap();
-        probe(directory.path(), true).unwrap();
-        probe(directory.path(), false).unwrap();
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        assert!(probe(Path::new("/no/such/directory"), false).is_err());
-        assert!(probe(Path::new("/proc"), true).is_err());
-    }
->>>>>>> cli
 }

@@ -1,6 +1,5 @@
 //! `clusterctl lab`: several real hosts on one machine.
 
-<<<<<<< HEAD
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -227,16 +226,4 @@ fn print_summary(summary: &Summary, elapsed: Duration, json: bool) -> anyhow::Re
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
-=======
-/// The arguments of `clusterctl lab`.
-#[derive(Debug, clap::Args)]
-pub struct LabArgs {}
-
-/// Runs it.
-///
-/// # Errors
-/// Always, until it is there.
-pub async fn run(_args: LabArgs, _json: bool) -> anyhow::Result<()> {
-    anyhow::bail!("`clusterctl lab` is not built yet")
->>>>>>> cli
 }

@@ -1,6 +1,5 @@
 //! `clusterctl master`: the host that decides. Types and help, and one function for each command.
 
-<<<<<<< HEAD
 mod serve;
 mod setup;
 mod status;
@@ -9,12 +8,6 @@ use clap::{Args, Subcommand};
 
 use super::flags::{ControllerArgs, OverlayArgs, StorageArgs};
 use super::{Failure, Outcome, OutputFormat};
-=======
-use clap::{Args, Subcommand};
-
-use super::flags::{ControllerArgs, OverlayArgs, StorageArgs};
-use super::{Failure, Outcome, OutputFormat, confirm};
->>>>>>> cli
 use crate::config::Settings;
 use crate::config::layer::Flags;
 
@@ -119,52 +112,17 @@ impl MasterCommand {
 
     pub(super) async fn run(self, settings: Settings, output: OutputFormat) -> Result<Outcome, Failure> {
         match self {
-<<<<<<< HEAD
             Self::Init(_) => setup::init(&settings, output).await,
             Self::Serve(_) => serve::run(&settings).await,
             Self::Status(StatusArgs {}) => status::run(&settings, output).await,
             Self::Reset(args) => setup::reset(&settings, args.yes).await,
-=======
-            Self::Init(args) => init(settings, args, output).await,
-            Self::Serve(args) => serve(settings, args, output).await,
-            Self::Status(args) => status(settings, args, output).await,
-            Self::Reset(args) => reset(settings, args, output).await,
->>>>>>> cli
         }
     }
 }
 
-<<<<<<< HEAD
 #[cfg(test)]
 mod tests {
     use crate::cli::{Exit, confirm};
-=======
-async fn init(settings: Settings, args: InitArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("master init", (settings, args, output)))
-}
-
-/// Runs until [`super::signals::shutdown`], which it waits for itself in order to end in order.
-async fn serve(settings: Settings, args: ServeArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("master serve", (settings, args, output)))
-}
-
-async fn status(settings: Settings, args: StatusArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("master status", (settings, args, output)))
-}
-
-async fn reset(settings: Settings, args: ResetArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    if !args.yes {
-        let state = &settings.common.state_dir;
-        confirm(&format!("This erases the controller's registrations in `{state}`."), "reset").await?;
-    }
-    Err(super::failure::unfinished("master reset", (settings, args, output)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::Exit;
->>>>>>> cli
 
     #[tokio::test]
     async fn reset_without_a_terminal_and_without_yes_is_refused() {

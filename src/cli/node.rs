@@ -1,6 +1,5 @@
 //! `clusterctl node`: a host that joins. Types and help, and one function for each command.
 
-<<<<<<< HEAD
 mod join;
 mod leave;
 mod status;
@@ -14,14 +13,6 @@ use super::{Exit, Failure, Outcome, OutputFormat};
 use crate::config::layer::Flags;
 use crate::config::{MasterAddress, Settings};
 use crate::nodeagent::membership;
-=======
-use clap::{Args, Subcommand};
-
-use super::flags::{NodeArgs, OverlayArgs, StorageSwitch};
-use super::{Failure, Outcome, OutputFormat};
-use crate::config::Settings;
-use crate::config::layer::Flags;
->>>>>>> cli
 
 pub(super) const ABOUT: &str = "Join this host to a cluster, look at it, or leave";
 
@@ -40,7 +31,6 @@ pub(super) enum NodeCommand {
     Leave(LeaveArgs),
     #[command(about = "Show how this host stands in the cluster", long_about = STATUS_LONG, after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
-<<<<<<< HEAD
     #[command(about = "Forget a host that is gone", long_about = REMOVE_LONG, after_help = REMOVE_EXAMPLES)]
     Remove(RemoveArgs),
 }
@@ -52,10 +42,6 @@ is better taken out with `clusterctl node leave` on it.";
 const REMOVE_EXAMPLES: &str = "\
 Examples:
   clusterctl node remove h3";
-=======
-}
-
->>>>>>> cli
 const JOIN_LONG: &str = "\
 Registers this host with the master and makes it what the master says: a member of the Swarm, with the shared \
 directory mounted and, where the master wants it, holding a share of the data. Run it again at any time: it repairs \
@@ -101,15 +87,12 @@ pub(super) struct LeaveArgs {
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {}
 
-<<<<<<< HEAD
 #[derive(Debug, Args)]
 pub(super) struct RemoveArgs {
     /// The host's name, as `clusterctl master status` shows it
     hostname: String,
 }
 
-=======
->>>>>>> cli
 impl NodeCommand {
     pub(super) fn collect(&self, flags: &mut Flags) {
         match self {
@@ -119,31 +102,20 @@ impl NodeCommand {
                 overlay.collect(flags);
             }
             Self::Leave(LeaveArgs { node }) => node.collect(flags),
-<<<<<<< HEAD
             Self::Status(StatusArgs {}) | Self::Remove(_) => {}
-=======
-            Self::Status(StatusArgs {}) => {}
->>>>>>> cli
         }
     }
 
     pub(super) async fn run(self, settings: Settings, output: OutputFormat) -> Result<Outcome, Failure> {
         match self {
-<<<<<<< HEAD
             Self::Join(args) => join::run(&settings, args.dry_run, output).await,
             Self::Leave(_) => leave::run(&settings).await,
             Self::Remove(args) => leave::remove(&settings, &args.hostname).await,
             Self::Status(StatusArgs {}) => status::run(&settings, output).await,
-=======
-            Self::Join(args) => join(settings, args, output).await,
-            Self::Leave(args) => leave(settings, args, output).await,
-            Self::Status(args) => status(settings, args, output).await,
->>>>>>> cli
         }
     }
 }
 
-<<<<<<< HEAD
 /// The master: as set, or the one of the last join.
 fn master(settings: &Settings, directory: &Path) -> Result<MasterAddress, Failure> {
     if let Some(master) = &settings.node.master {
@@ -157,16 +129,4 @@ fn master(settings: &Settings, directory: &Path) -> Result<MasterAddress, Failur
             .reason("no-master")
             .hint("pass `--master IP:7000`, set `CLUSTERCTL_NODE_MASTER`, or `node.master` in the settings file")),
     }
-=======
-async fn join(settings: Settings, args: JoinArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("node join", (settings, args, output)))
-}
-
-async fn leave(settings: Settings, args: LeaveArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("node leave", (settings, args, output)))
-}
-
-async fn status(settings: Settings, args: StatusArgs, output: OutputFormat) -> Result<Outcome, Failure> {
-    Err(super::failure::unfinished("node status", (settings, args, output)))
->>>>>>> cli
 }

@@ -1,22 +1,14 @@
 //! What a person sees while a step takes its time: on a terminal a line on stderr with a spinner and the seconds,
 //! otherwise a log line. Steps that are done within a second show nothing.
 
-<<<<<<< HEAD
-use std::io::IsTerminal;
-=======
 use std::io::{IsTerminal, Write};
->>>>>>> cli
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::{LogLevel, LogSettings};
-<<<<<<< HEAD
-use crate::logging;
-=======
 use crate::logging::{self, escape};
->>>>>>> cli
 
 /// A step that is done before this shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -74,11 +66,7 @@ impl Shown {
             return;
         }
         // The time before the spinner appeared counts too.
-<<<<<<< HEAD
-        let bar = ProgressBar::new_spinner().with_elapsed(PATIENCE).with_message(self.text.clone());
-=======
         let bar = ProgressBar::new_spinner().with_elapsed(PATIENCE).with_message(escape::line(&self.text));
->>>>>>> cli
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
@@ -108,11 +96,7 @@ impl Step {
         }
         shown.text = text;
         match &shown.bar {
-<<<<<<< HEAD
-            Some(bar) => bar.set_message(shown.text.clone()),
-=======
             Some(bar) => bar.set_message(escape::line(&shown.text)),
->>>>>>> cli
             None if shown.announced => tracing::info!("{} …", shown.text),
             None => {}
         }
@@ -120,16 +104,6 @@ impl Step {
 
     /// The step is done: on a terminal it leaves a line with its time, if it was shown at all.
     pub fn done(self) {
-<<<<<<< HEAD
-        let shown = lock(&self.shown);
-        if !shown.announced {
-            return;
-        }
-        let seconds = self.since.elapsed().as_secs_f64();
-        if self.terminal {
-            // A terminal that has gone away needs no more lines.
-            display().println(format!("✓ {} ({seconds:.1} s)", logging::escape::line(&shown.text))).ok();
-=======
         let mut shown = lock(&self.shown);
         if !shown.announced {
             return;
@@ -143,7 +117,6 @@ impl Step {
             let line = format!("✓ {} ({seconds:.1} s)\n", escape::line(&shown.text));
             // A terminal that has gone away needs no more lines.
             display().suspend(|| std::io::stderr().lock().write_all(line.as_bytes()).ok());
->>>>>>> cli
         } else {
             tracing::info!(seconds = (seconds * 10.0).round() / 10.0, "{}: done", shown.text);
         }

@@ -64,7 +64,7 @@ async fn carry_out(hands: &Hands, step: &Step) -> Result<(), StepCause> {
             hands.records.add(path, volume)?;
             Ok(hands.bricks.prepare(path).await?)
         }
-        Step::ResetBrick { path } => Ok(hands.bricks.clear_mark(path).await?),
+        Step::ResetBrick { path, mark } => Ok(hands.bricks.clear_mark(path, mark).await?),
         Step::Unmount { point } => Ok(hands.mounter.unmount_lazy(point).await?),
         Step::Mount(spec) => Ok(hands.mounter.mount_gluster(&GlusterMount::from(spec)).await?),
         Step::PersistMount(spec) => Ok(hands.persistence.set(&GlusterMount::from(spec)).await?),

@@ -102,13 +102,16 @@ fn plan_swarm(plan: &mut Plan, swarm: &SwarmDesired, engine: &Engine) {
     };
     match engine.state {
         LocalState::Inactive => join(plan),
-        // Never a member: leaving loses nothing, and joining again is refused while it is pending.
-        LocalState::Pending => {
+        // Never a member: leaving loses nothing, and joining again is refused meanwhile. A join that failed in the
+        // background ends as an error, but without a certificate.
+        LocalState::Pending | LocalState::Error
+            if engine.state == LocalState::Pending || engine.ca_digest.is_none() =>
+        {
             plan.steps.push(Step::AbandonPendingJoin);
             join(plan);
         }
         LocalState::Locked => plan.refusals.push(Refusal::SwarmLocked),
-        LocalState::Error => plan.refusals.push(Refusal::SwarmBroken(engine.error.clone())),
+        LocalState::Pending | LocalState::Error => plan.refusals.push(Refusal::SwarmBroken(engine.error.clone())),
         LocalState::Active => {
             let have_role = if engine.manager { Role::Manager } else { Role::Worker };
             if engine.ca_digest.as_ref() != Some(&swarm.ca_digest) {
@@ -131,7 +134,7 @@ fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserve
     if let Some(mark) = &observed.mark {
         let this_volume = storage.volume_id.as_ref() == Some(mark);
         if brick.reset && observed.ours && observed.empty && !this_volume {
-            plan.steps.push(Step::ResetBrick { path });
+            plan.steps.push(Step::ResetBrick { path, mark: mark.clone() });
         } else if !this_volume && !observed.ours {
             plan.refusals.push(Refusal::ForeignBrick { path, mark: mark.clone() });
         }

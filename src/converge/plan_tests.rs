@@ -166,7 +166,8 @@ fn the_law_holds_for_the_swarm() {
                 let desired = Desired { swarm: Some(swarm(role, token)), storage: None };
                 let joined_as = role == Role::Manager;
                 // A host joins in the role that its token gives.
-                let outside = matches!(engine.state, LocalState::Inactive | LocalState::Pending);
+                let failed = engine.state == LocalState::Error && engine.ca_digest.is_none();
+                let outside = failed || matches!(engine.state, LocalState::Inactive | LocalState::Pending);
                 let engine = Engine { manager: if outside { joined_as } else { engine.manager }, ..engine };
                 let (first, second) =
                     settle(&desired, Observed { engine: Some(engine.clone()), ..Observed::default() });
@@ -215,17 +216,19 @@ fn another_swarm_a_locked_and_a_broken_one_are_refused_each_with_its_reason() {
     assert!(case(engine(LocalState::Active, false, Some(digest("b")))).contains("another Swarm"));
     assert!(case(engine(LocalState::Active, false, None)).contains("another Swarm"));
     assert!(case(engine(LocalState::Locked, false, None)).contains("locked"));
-    assert!(case(engine(LocalState::Error, false, None)).contains("broken"));
+    assert!(case(engine(LocalState::Error, false, Some(digest("a")))).contains("broken"));
     assert!(case(engine(LocalState::Active, true, Some(digest("a")))).contains("a manager of the Swarm, and a worker"));
 }
 
 #[test]
-fn a_pending_join_is_dropped_before_the_next() {
-    let plan = plan(
-        &Desired { swarm: Some(swarm(Role::Worker, true)), storage: None },
-        &Observed { engine: Some(engine(LocalState::Pending, false, None)), ..Observed::default() },
-    );
-    assert!(matches!(plan.steps.as_slice(), [Step::AbandonPendingJoin, Step::JoinSwarm(_)]));
+fn a_join_that_never_got_through_is_dropped_before_the_next() {
+    for state in [LocalState::Pending, LocalState::Error] {
+        let plan = plan(
+            &Desired { swarm: Some(swarm(Role::Worker, true)), storage: None },
+            &Observed { engine: Some(engine(state, false, None)), ..Observed::default() },
+        );
+        assert!(matches!(plan.steps.as_slice(), [Step::AbandonPendingJoin, Step::JoinSwarm(_)]));
+    }
 }
 
 fn refused_brick(brick: BrickObserved, want: (bool, bool)) -> Plan {

@@ -19,6 +19,7 @@ pub enum Step {
     /// Take the mark of a create that came to nothing off an empty brick of ours.
     ResetBrick {
         path: BrickPath,
+        mark: String,
     },
     /// Take away a mount whose client is gone.
     Unmount {
@@ -65,7 +66,7 @@ impl fmt::Display for Step {
             Self::AbandonPendingJoin => f.write_str("drop the Swarm join that never got through"),
             Self::JoinSwarm(join) => write!(f, "join the Swarm at {} as {}", join.managers.join(", "), join.advertise),
             Self::PrepareBrick { path, volume } => write!(f, "make the directory {path} for a brick of `{volume}`"),
-            Self::ResetBrick { path } => {
+            Self::ResetBrick { path, mark: _ } => {
                 write!(f, "clean the mark of an interrupted create off the empty brick {path}")
             }
             Self::Unmount { point } => write!(f, "take away the dead mount at {point}"),
