@@ -1,6 +1,7 @@
 //! `clusterctl lab`: several real hosts on one machine.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -150,7 +151,7 @@ pub async fn run(args: LabArgs, json: bool) -> anyhow::Result<()> {
             for name in names {
                 let was_there = Lab::new(&which.dir, name.clone(), &Processes).down().await?;
                 if !json {
-                    println!("lab {name} {}", if was_there { "is gone" } else { "was not there" });
+                    print(&format!("lab {name} {}\n", if was_there { "is gone" } else { "was not there" }))?;
                 }
                 rows.push(serde_json::json!({ "name": name, "removed": was_there }));
             }
@@ -178,8 +179,7 @@ pub async fn run(args: LabArgs, json: bool) -> anyhow::Result<()> {
                 let network = if row.systemd == "off" { "-" } else { network };
                 table.add_row([&row.host.to_string(), &row.ip.to_string(), &row.systemd, docker, gluster, network]);
             }
-            println!("{}", table.trim_fmt());
-            Ok(())
+            print(&format!("{}\n", table.trim_fmt()))
         }
         LabCommand::Cut(OneHost { host, which }) => Ok(lab(&which).cut(host).await?),
         LabCommand::Heal(OneHost { host, which }) => Ok(lab(&which).heal(host).await?),
@@ -212,18 +212,24 @@ fn print_summary(summary: &Summary, elapsed: Duration, json: bool) -> anyhow::Re
             "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         }));
     }
-    match summary.already {
-        true => println!("lab {} is up already", summary.name),
-        false => println!("lab {} is up after {:.1} s", summary.name, elapsed.as_secs_f64()),
-    }
+    let mut text = match summary.already {
+        true => format!("lab {} is up already\n", summary.name),
+        false => format!("lab {} is up after {:.1} s\n", summary.name, elapsed.as_secs_f64()),
+    };
     for (host, ip) in &summary.hosts {
-        println!("  {host}  {ip}");
+        text.push_str(&format!("  {host}  {ip}\n"));
     }
-    println!("try `clusterctl lab exec h1`");
-    Ok(())
+    print(&format!("{text}try `clusterctl lab exec h1 --name {}`\n", summary.name))
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Whoever reads only the first line of an answer has not made the command fail.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot print the answer"),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

@@ -70,8 +70,8 @@ pub async fn boot(spec: &HostSpec, commander: &dyn Commander) -> BootError {
 }
 
 async fn assemble(spec: &HostSpec, commander: &dyn Commander) -> Result<(), BootError> {
-    // Modes are meant as they are given.
-    let mask = rustix::process::umask(Mode::empty());
+    // Whatever the shell that started the lab had.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     network::connect_host(spec, commander).await.map_err(failed("cannot connect the host to the bridge"))?;
     rustix::system::sethostname(spec.host.to_string().as_bytes()).map_err(failed("cannot set the host's name"))?;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -100,9 +100,7 @@ async fn assemble(spec: &HostSpec, commander: &dyn Commander) -> Result<(), Boot
     for (dir, options) in [("/run", "mode=755"), ("/tmp", "mode=1777")] {
         mount("tmpfs", "tmpfs", &inside(dir), MountFlags::NOSUID | MountFlags::NODEV, options)?;
     }
-    pivot(&root)?;
-    rustix::process::umask(mask);
-    Ok(())
+    pivot(&root)
 }
 
 fn kernel_files(spec: &HostSpec, inside: &dyn Fn(&str) -> PathBuf) -> Result<(), BootError> {
@@ -163,6 +161,7 @@ fn devices(inside: &dyn Fn(&str) -> PathBuf) -> Result<(), BootError> {
     for (name, major, minor, mode) in nodes {
         let at = inside(&format!("/dev/{name}"));
         rustix::fs::mknodat(CWD, &at, FileType::CharacterDevice, Mode::from_raw_mode(mode), makedev(major, minor))
+            .and_then(|()| rustix::fs::chmod(&at, Mode::from_raw_mode(mode)))
             .map_err(failed(format!("cannot make {}", at.display())))?;
     }
     let links = [

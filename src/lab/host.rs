@@ -240,23 +240,27 @@ pub async fn wait_ready(host: &HostSpec, commander: &dyn Commander, within: Dura
             "it stopped while it booted".clone_into(&mut missing);
         }
         if is_off || Instant::now() > deadline {
-            let evidence = evidence(host, commander).await;
+            let evidence = evidence(host, answered, commander).await;
             return Err(NotReady { host: host.host.to_string(), missing, evidence });
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// What the host's systemd says about the services; before there is one, what the starter printed.
-async fn evidence(host: &HostSpec, commander: &dyn Commander) -> String {
+/// What the host's systemd says about itself and about the services that do not answer; before there is one, what the
+/// starter printed.
+async fn evidence(host: &HostSpec, answered: Services, commander: &dyn Commander) -> String {
     let mut text = fs::read_to_string(host.log()).unwrap_or_default();
     if let Some(init) = host.init() {
-        let units = ["docker.service", "containerd.service", "glusterd.service"];
-        let status = ["systemctl", "--no-pager", "--full", "--lines=15", "status"];
+        let units = [(answered.dockerd, "docker.service"), (answered.glusterd, "glusterd.service")];
+        let silent = || units.into_iter().filter(|(answers, _)| !answers).map(|(_, unit)| unit);
+        let plain = ["--no-pager", "--full"];
         let asks = [
-            processes::inside(init, ["systemctl", "--no-pager", "list-jobs"]),
-            processes::inside(init, ["systemctl", "--no-pager", "--failed"]),
-            processes::inside(init, status.into_iter().chain(units)),
+            processes::inside(init, ["systemctl", "list-jobs", "--no-legend"].into_iter().chain(plain)),
+            processes::inside(init, ["systemctl", "--failed", "--no-legend"].into_iter().chain(plain)),
+            processes::inside(init, ["systemctl", "status", "--lines=0"].into_iter().chain(plain).chain(silent())),
+            processes::inside(init, ["journalctl", "--no-pager", "--lines=25"])
+                .args(silent().map(|unit| format!("--unit={unit}"))),
         ];
         for ask in asks {
             match commander.run(ask.deadline(Duration::from_secs(5))).await {
@@ -265,5 +269,9 @@ async fn evidence(host: &HostSpec, commander: &dyn Commander) -> String {
             }
         }
     }
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    let short = |line: &str| line.chars().take(LINE).collect::<String>();
+    text.lines().map(|line| format!("  {}\n", short(line))).collect()
 }
+
+/// Some daemons log their whole configuration in one line.
+const LINE: usize = 300;
