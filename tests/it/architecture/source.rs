@@ -60,11 +60,16 @@ impl SourceFile {
     }
 }
 
-/// All `.rs` files below `src/`, in order, test files (`tests.rs`) left out.
+/// Unit tests may lie in a file of their own: `tests.rs`, `plan_tests.rs`.
+fn is_test_file(path: &Path) -> bool {
+    path.to_string_lossy().ends_with("tests.rs")
+}
+
+/// All `.rs` files below `src/`, in order, without those that are tests.
 pub(super) fn read_sources(project: &Path) -> Vec<SourceFile> {
     let mut files: Vec<SourceFile> = walk(&project.join("src"))
         .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs"))
+        .filter(|path| path.extension().is_some_and(|end| end == "rs") && !is_test_file(path))
         .map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
             SourceFile::new(&relative(project, &path), &text)
