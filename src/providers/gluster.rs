@@ -1,8 +1,8 @@
 //! GlusterFS, as seen from one host's `gluster` command: what is asked of it, and what it answers.
 //!
-//! [`cli::GlusterCli`] is the real one. Exit code 0 proves nothing (GlusterFS says it for "already in peer list" and
-//! for help texts), and an error can be a success elsewhere in the pool: callers look again before they decide. One
-//! call at a time that changes something: the pool refuses two at once.
+//! [`cli::GlusterCli`] is the real one. Exit code 0 proves nothing (GlusterFS says it for "already in peer list", for
+//! help texts and, with `--xml`, for refusals), and an error can be a success elsewhere in the pool, or later: callers
+//! look again before they decide. One call at a time that changes something: the pool refuses two at once.
 
 pub mod cli;
 mod refusal;
@@ -104,6 +104,8 @@ pub enum GlusterError {
     NotInstalled,
     #[error("glusterd does not answer")]
     DaemonDown,
+    /// The change may still be made, minutes later, when the peer goes on; until then the volume is
+    /// [`Busy`](Self::Busy). Probes are not held up.
     #[error("GlusterFS did not finish `{command}` within {deadline:?}: a peer may hang")]
     TimedOut { command: String, deadline: Duration },
     /// Passing: another change is under way.

@@ -25,6 +25,9 @@ const MOUNT_TIMEOUT_SECONDS: u32 = 45;
 /// `systemctl` talks to a daemon that answers at once, or is busy with another reload.
 const SYSTEMCTL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// A start may last as long as the unit's own limit.
+const START_DEADLINE: Duration = Duration::from_secs(MOUNT_TIMEOUT_SECONDS as u64 + 15);
+
 /// Why systemd did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemdError {
@@ -150,9 +153,21 @@ fn wanted_by(dir: &Path, name: &str) -> PathBuf {
 /// # Errors
 /// If `systemctl` cannot be run, or refuses.
 pub async fn daemon_reload(commander: &dyn Commander) -> Result<(), SystemdError> {
-    let invocation = Invocation::new("systemctl")
-        .args(["--no-ask-password", "--no-pager", "daemon-reload"])
-        .deadline(SYSTEMCTL_DEADLINE);
+    systemctl(commander, &["daemon-reload"], SYSTEMCTL_DEADLINE).await
+}
+
+/// Starts a unit and waits for it. For a mount this is better than `mount` wherever systemd runs: the client process
+/// belongs to the unit then, and not to the service that happened to mount, with which systemd would kill it.
+///
+/// # Errors
+/// If `systemctl` cannot be run, or the unit fails.
+pub async fn start_unit(commander: &dyn Commander, name: &str) -> Result<(), SystemdError> {
+    systemctl(commander, &["start", "--", name], START_DEADLINE).await
+}
+
+async fn systemctl(commander: &dyn Commander, words: &[&str], deadline: Duration) -> Result<(), SystemdError> {
+    let invocation =
+        Invocation::new("systemctl").args(["--no-ask-password", "--no-pager"]).args(words).deadline(deadline);
     let command = invocation.describe();
     let output = commander.run(invocation).await.map_err(SystemdError::Command)?;
     if output.success() {
