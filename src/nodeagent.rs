@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod client;
+pub mod conversation;
 pub mod directive;
 pub mod facts;
 pub mod identity;

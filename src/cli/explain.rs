@@ -9,6 +9,7 @@ use crate::converge::apply::{StepCause, StepError};
 use crate::converge::observe::ObserveError;
 use crate::converge::plan::Refusal;
 use crate::nodeagent::client::ClientError;
+use crate::nodeagent::conversation::ConversationError;
 use crate::nodeagent::join::JoinError;
 use crate::nodeagent::leave::LeaveError;
 use crate::providers::swarm::SwarmError;
@@ -93,23 +94,11 @@ fn locked(error: impl Into<anyhow::Error>) -> Failure {
 /// A join that did not end well.
 pub(super) fn join(error: JoinError) -> Failure {
     match error {
-        JoinError::Unreachable(error) => unreachable(error),
-        JoinError::Refused { ref code, ref hint, .. } => {
-            let (code, hint) = (code.clone(), hint.clone());
-            let exit = match code.as_str() {
-                "clock-skew" | "too-many-nodes" => Exit::Waiting,
-                "tls-required" | "not-permitted" | "pending-approval" => Exit::Auth,
-                _ => Exit::InvalidInput,
-            };
-            Failure::new(exit, error).reason(code).hint(hint)
-        }
-        JoinError::TimedOut { ref reason, .. } => {
-            let reason = reason.clone();
-            Failure::new(Exit::Waiting, error)
-                .reason(reason)
-                .hint("what was done stays done; `clusterctl master status` on the master shows who is missing, `--timeout` waits longer")
-                .next("clusterctl node join")
-        }
+        JoinError::Conversation(error) => conversation(error),
+        JoinError::VolumeUnwritable { .. } => Failure::new(Exit::Waiting, error)
+            .reason("volume-unwritable")
+            .hint("see which bricks are down: `gluster volume status`; the host stays joined")
+            .next("clusterctl node join"),
         JoinError::Directive(_) => Failure::new(Exit::Incompatible, error)
             .reason("bad-reply")
             .hint("nothing was changed; see that master and node run the same version (`clusterctl version`)"),
@@ -140,6 +129,29 @@ pub(super) fn leave(error: LeaveError) -> Failure {
             .next("clusterctl node leave"),
         LeaveError::Swarm(_) => {
             Failure::new(Exit::Waiting, error).reason("swarm-leave-failed").hint("`journalctl -u docker` has the details").next("clusterctl node leave")
+        }
+    }
+}
+
+/// A controller that does not answer as hoped.
+fn conversation(error: ConversationError) -> Failure {
+    match error {
+        ConversationError::Unreachable(error) => unreachable(error),
+        ConversationError::Refused { ref code, ref hint, .. } => {
+            let (code, hint) = (code.clone(), hint.clone());
+            let exit = match code.as_str() {
+                "clock-skew" | "too-many-nodes" => Exit::Waiting,
+                "tls-required" | "not-permitted" | "pending-approval" => Exit::Auth,
+                _ => Exit::InvalidInput,
+            };
+            Failure::new(exit, error).reason(code).hint(hint)
+        }
+        ConversationError::TimedOut { ref reason, .. } => {
+            let reason = reason.clone();
+            Failure::new(Exit::Waiting, error)
+                .reason(reason)
+                .hint("what was done stays done; `clusterctl master status` on the master shows who is missing, `--timeout` waits longer")
+                .next("clusterctl node join")
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::{Backoff, chance};
 use super::client::{self, ClientError};
+use super::conversation::{Conversation, ConversationError, chain};
 use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
 use crate::clock::Clock;
@@ -57,12 +57,11 @@ pub struct Joined {
 /// Why a join ended otherwise. What was done stays done; joining again goes on from there.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    #[error("the controller cannot be reached")]
-    Unreachable(#[source] ClientError),
-    #[error("the controller refused: {message}")]
-    Refused { code: String, message: String, hint: String },
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+    /// The volume is there, and takes no writes.
     #[error("still waiting after {after:?}: {message}")]
-    TimedOut { reason: String, message: String, after: Duration },
+    VolumeUnwritable { message: String, after: Duration },
     #[error(transparent)]
     Directive(#[from] DirectiveError),
     #[error(transparent)]
@@ -73,8 +72,6 @@ pub enum JoinError {
     Step(#[from] StepError),
 }
 
-/// How long a reply may be held back until there is news.
-const HOLD_MS: u64 = 20_000;
 /// How often a step that fails is tried before the join gives up.
 const ATTEMPTS: u32 = 5;
 /// The pause after a step that failed, doubling.
@@ -86,12 +83,12 @@ impl Join {
     /// # Errors
     /// See [`JoinError`].
     pub async fn run(&self) -> Result<Joined, JoinError> {
-        let deadline = Instant::now() + self.timeout;
+        let talk = self.conversation();
         let report = Mutex::new(RawReport { swarm_node_id: self.engine.swarm_node_id.clone(), ..RawReport::default() });
-        let first = self.until_instructed(deadline).await?;
+        let first = self.until_instructed(&talk).await?;
         let outcome = tokio::try_join!(
-            self.converge_swarm(first.clone(), &report, deadline),
-            self.converge_storage(first, &report, deadline)
+            self.converge_swarm(first.clone(), &report, &talk),
+            self.converge_storage(first, &report, &talk)
         );
         let finding = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
         note(&report, |report| report.finding = finding);
@@ -117,15 +114,19 @@ impl Join {
     /// # Errors
     /// See [`JoinError`].
     pub async fn dry_run(&self) -> Result<(Reply, Plan), JoinError> {
-        let deadline = Instant::now() + self.timeout;
-        let reply = self.until_instructed(deadline).await?;
+        let talk = self.conversation();
+        let reply = self.until_instructed(&talk).await?;
         let desired = directive::desired(&reply, self.address)?;
         let observed = observe(&self.hands, &desired, Some(self.engine.clone())).await?;
         Ok((reply, plan(&desired, &observed)))
     }
 
+    fn conversation(&self) -> Conversation {
+        Conversation { master: self.master.clone(), deadline: Instant::now() + self.timeout, timeout: self.timeout }
+    }
+
     /// Registers until the reply says what to do, be it only about storage.
-    async fn until_instructed(&self, deadline: Instant) -> Result<Reply, JoinError> {
+    async fn until_instructed(&self, talk: &Conversation) -> Result<Reply, JoinError> {
         let instructed = |reply: &Reply| {
             reply.status == Status::Ready || (reply.gluster_enabled && reply.reason.is_some_and(swarm_is_away))
         };
@@ -135,66 +136,7 @@ impl Join {
             role = self.role.map_or("unset", Role::as_str), os = facts.os, cpus = facts.cpus, memory_mb = facts.memory_mb,
             docker = facts.docker_version, gluster = facts.gluster_capable, "registering with the controller"
         );
-        self.ask_until(deadline, instructed, || self.registration(), &mut String::new()).await
-    }
-
-    /// Asks until `enough`; waits as the controller says; logs only what changes.
-    async fn ask_until(
-        &self,
-        deadline: Instant,
-        enough: impl Fn(&Reply) -> bool,
-        request: impl Fn() -> RawRequest,
-        said: &mut String,
-    ) -> Result<Reply, JoinError> {
-        let (mut waiting, mut unreachable) = (Backoff::waiting(), Backoff::unreachable());
-        let mut hold_ms = 0;
-        loop {
-            let mut request = request();
-            request.wait_ms = hold_ms;
-            let asked = Instant::now();
-            let (line, reason, pause, error) = match client::ask(&self.master, &request).await {
-                Ok(reply) => match reply.status {
-                    Status::Error => {
-                        return Err(JoinError::Refused { code: reply.code, message: reply.message, hint: reply.hint });
-                    }
-                    Status::Ready | Status::Waiting => {
-                        unreachable.reset();
-                        if enough(&reply) {
-                            return Ok(reply);
-                        }
-                        let (line, reason) = why_waiting(&reply);
-                        // A controller that held the reply back has paced us already.
-                        let held = hold_ms > 0 && asked.elapsed() >= Duration::from_millis(hold_ms / 2);
-                        let paced = reply.retry_after_ms.filter(|_| hold_ms == 0 || !held).map(Duration::from_millis);
-                        let pause = if hold_ms == 0 {
-                            Duration::ZERO
-                        } else if held {
-                            Duration::ZERO
-                        } else {
-                            paced.unwrap_or_else(|| waiting.next(random()))
-                        };
-                        hold_ms = HOLD_MS;
-                        (line, reason, pause, None)
-                    }
-                },
-                Err(error) if error.is_final() => return Err(JoinError::Unreachable(error)),
-                Err(error) => {
-                    (chain(&error), "controller-unreachable".to_owned(), unreachable.next(random()), Some(error))
-                }
-            };
-            if *said != line {
-                tracing::info!(reason, "waiting: {line}");
-                said.clone_from(&line);
-                waiting.reset();
-            }
-            if Instant::now() + pause >= deadline {
-                return Err(match error {
-                    Some(error) => JoinError::Unreachable(error),
-                    None => JoinError::TimedOut { reason, message: line, after: self.timeout },
-                });
-            }
-            tokio::time::sleep(pause).await;
-        }
+        Ok(talk.until(instructed, || self.registration(), &mut String::new()).await?)
     }
 
     fn registration(&self) -> RawRequest {
@@ -236,7 +178,7 @@ impl Join {
         &self,
         first: Reply,
         report: &Mutex<RawReport>,
-        deadline: Instant,
+        talk: &Conversation,
     ) -> Result<(Reply, Vec<Step>), JoinError> {
         let mut reply = first;
         let mut engine = Some(self.engine.clone());
@@ -245,7 +187,7 @@ impl Join {
         loop {
             if reply.status != Status::Ready || attempts.wants_fresh_token() {
                 let ready = |reply: &Reply| reply.status == Status::Ready;
-                reply = self.ask_until(deadline, ready, || self.registration(), &mut String::new()).await?;
+                reply = talk.until(ready, || self.registration(), &mut String::new()).await?;
             }
             let desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
             let observed = observe(&self.hands, &desired, engine.take()).await?;
@@ -259,7 +201,7 @@ impl Join {
             if plan.steps.is_empty() {
                 return Ok((reply, done));
             }
-            self.carry_out(&plan, &mut done, &mut attempts, deadline).await?;
+            self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
         }
     }
 
@@ -268,7 +210,7 @@ impl Join {
         &self,
         first: Reply,
         report: &Mutex<RawReport>,
-        deadline: Instant,
+        talk: &Conversation,
     ) -> Result<(Reply, Vec<Step>), JoinError> {
         let mut reply = first;
         let mut attempts = Attempts::default();
@@ -283,7 +225,7 @@ impl Join {
                 return Err(JoinError::Host(plan.refusals));
             }
             if !plan.steps.is_empty() {
-                self.carry_out(&plan, &mut done, &mut attempts, deadline).await?;
+                self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
                 continue;
             }
             if plan.waits.is_empty() {
@@ -293,16 +235,12 @@ impl Join {
             // after the pause.
             let enough = |reply: &Reply| reply.gluster_ready || reply.gluster_brick_reset || !reply.gluster_enabled;
             let before = reply.gluster_ready;
-            reply = self.ask_until(deadline, enough, || self.status_request(report), &mut said).await?;
+            reply = talk.until(enough, || self.status_request(report), &mut said).await?;
             if before && reply.gluster_ready {
                 attempts.failed(None);
                 let line = plan.waits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                if Instant::now() + attempts.pause() >= deadline {
-                    return Err(JoinError::TimedOut {
-                        reason: "volume-unwritable".to_owned(),
-                        message: line,
-                        after: self.timeout,
-                    });
+                if Instant::now() + attempts.pause() >= talk.deadline {
+                    return Err(JoinError::VolumeUnwritable { message: line, after: self.timeout });
                 }
                 tokio::time::sleep(attempts.pause()).await;
             }
@@ -316,14 +254,14 @@ impl Join {
         plan: &Plan,
         done: &mut Vec<Step>,
         attempts: &mut Attempts,
-        deadline: Instant,
+        talk: &Conversation,
     ) -> Result<(), JoinError> {
         let (steps, errors) = apply(&self.hands, plan).await;
         done.extend(steps);
         let Some(error) = errors.into_iter().next() else { return Ok(()) };
         attempts.failed(Some(&error));
         let pause = attempts.pause();
-        if attempts.exhausted(&error) || Instant::now() + pause >= deadline {
+        if attempts.exhausted(&error) || Instant::now() + pause >= talk.deadline {
             return Err(error.into());
         }
         tracing::warn!("{}; looking again", chain(&error));
@@ -382,34 +320,4 @@ fn note_storage(report: &Mutex<RawReport>, observed: &Observed) {
 
 fn swarm_is_away(reason: Reason) -> bool {
     matches!(reason, Reason::SwarmUnavailable | Reason::SwarmNoLeader)
-}
-
-/// The line and the word for why a reply is not enough.
-fn why_waiting(reply: &Reply) -> (String, String) {
-    match reply.reason {
-        Some(reason) => (reply.message.clone(), reason.to_string()),
-        None => (reply.gluster_message.clone(), Reason::StorageDegraded.to_string()),
-    }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = cause.source();
-    }
-    line
-}
-
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness every node waits the same time, which is worse but not wrong.
-    getrandom::fill(&mut bytes).ok();
-    chance(bytes)
 }
