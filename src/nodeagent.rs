@@ -1,1 +1,14 @@
 //! The node's side: who am I, what does the controller want, make it so.
+//!
+//! [`join`] is the whole conversation: register, wait while told to, turn the reply into a desired state
+//! ([`directive`]), converge, report.
+
+pub mod backoff;
+pub mod client;
+pub mod conversation;
+pub mod directive;
+pub mod facts;
+pub mod identity;
+pub mod join;
+pub mod leave;
+pub mod membership;

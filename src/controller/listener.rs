@@ -1,1 +1,198 @@
-//! Stub.
+//! The controller's door: accepts connections on TCP and on a unix socket, reads one request from each, hands it to the
+//! [`Handler`] and writes the one reply.
+//!
+//! It bounds everything that a stranger can use up: connections in all and for each address, bytes, time. It decides
+//! nothing about what a request means. When it is full, the *oldest* connection that has not sent a whole request goes:
+//! honest clients send at once, so the oldest silent one is the least likely to be honest.
+//!
+//! The surprising part is the reply that is held back (`WaitMs`): such a connection leaves the count of strangers and
+//! enters a cap of its own, derived from the limit on open files. If that cap is full, the request's `WaitMs` becomes 0,
+//! and the handler answers at once. A client whose reply is held back must keep its side open; when it closes, its
+//! handler's future is dropped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, watch};
+
+use crate::protocol::exchange;
+use crate::protocol::registration::RawRequest;
+
+mod accept;
+mod connection;
+mod counters;
+mod open_files;
+mod slots;
+mod unix;
+
+pub use counters::ListenerStatus;
+
+use accept::Accepting;
+use connection::{Phase, Shared};
+use unix::BoundUnix;
+
+/// How many connections the kernel may hold for us before we accept them.
+const BACKLOG: u32 = 4096;
+
+/// Answers requests. One call for each connection, many at once.
+#[async_trait::async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request with one JSON object.
+    ///
+    /// The future is dropped if the client of a held-back reply leaves, and at the end of a shutdown; it must leave no
+    /// half-done work behind then. A panic is answered with `internal-error` and ends nothing else.
+    async fn answer(&self, request: RawRequest, peer: Peer) -> Vec<u8>;
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A client on TCP. Being on loopback gives it nothing.
+    Remote(SocketAddr),
+    /// A client on the unix socket: root, or the user that the controller runs as.
+    Local { uid: u32 },
+}
+
+/// Where to listen, and what strangers may use up.
+#[derive(Debug, Clone)]
+pub struct ListenOptions {
+    /// Addresses for TCP; port 0 takes a free one.
+    pub tcp: Vec<SocketAddr>,
+    /// The path of the unix socket for local administration.
+    pub unix: Option<PathBuf>,
+    /// Connections whose reply is not held back. Lowered if the limit on open files does not carry it.
+    pub max_connections: usize,
+    /// The same for one address.
+    pub per_address: usize,
+    /// Connections whose reply is held back; `None` derives it from the limit on open files.
+    pub max_held: Option<usize>,
+    /// What one connection may use up.
+    pub limits: exchange::Limits,
+    /// How long requests may go on after the shutdown began.
+    pub drain: Duration,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            tcp: Vec::new(),
+            unix: None,
+            max_connections: 2048,
+            per_address: 64,
+            max_held: None,
+            limits: exchange::Limits::default(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why the controller cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("cannot listen on {address}")]
+    Tcp {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot listen on the unix socket `{}`", path.display())]
+    Unix {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("another process answers on the unix socket `{}`", .0.display())]
+    SocketInUse(PathBuf),
+    #[error("`{}` is there and is not a socket", .0.display())]
+    NotASocket(PathBuf),
+}
+
+/// A listener that is bound and does not serve yet.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: Vec<TcpListener>,
+    unix: Option<BoundUnix>,
+    shared: Arc<Shared>,
+    drain: Duration,
+}
+
+/// Reads the listener's counters while it serves.
+#[derive(Debug, Clone)]
+pub struct ListenerMonitor(Arc<Shared>);
+
+impl ListenerMonitor {
+    /// The counters now.
+    #[must_use]
+    pub fn status(&self) -> ListenerStatus {
+        self.0.status()
+    }
+}
+
+impl Listener {
+    /// Binds every address, or none. Raises the soft limit on open files.
+    ///
+    /// # Errors
+    /// Names the address or path that cannot be had.
+    pub async fn bind(options: &ListenOptions) -> Result<Self, ListenError> {
+        let mut tcp = Vec::new();
+        for &address in &options.tcp {
+            tcp.push(bind_tcp(address).map_err(|source| ListenError::Tcp { address, source })?);
+        }
+        let unix = match &options.unix {
+            Some(path) => Some(BoundUnix::bind(path).await?),
+            None => None,
+        };
+        let caps = open_files::caps(open_files::raise(), options);
+        Ok(Self { tcp, unix, shared: Arc::new(Shared::new(caps, options)), drain: options.drain })
+    }
+
+    /// The addresses bound on TCP, with the ports that were taken for port 0.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// A view of the counters that outlives [`serve`](Self::serve).
+    #[must_use]
+    pub fn monitor(&self) -> ListenerMonitor {
+        ListenerMonitor(Arc::clone(&self.shared))
+    }
+
+    /// Serves until `shutdown` is true or its sender is gone; then stops accepting, lets requests come to their end and
+    /// returns after [`ListenOptions::drain`] at the latest.
+    pub async fn serve<H: Handler>(self, handler: Arc<H>, mut shutdown: watch::Receiver<bool>) {
+        let Self { tcp, unix, shared, drain } = self;
+        let (phase, phases) = watch::channel(Phase::Running);
+        // Every task holds a sender; the last one gone ends the wait below.
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        for listener in tcp {
+            let accepting = Accepting::new(&shared, &handler, &phases, &alive);
+            tokio::spawn(accepting.remote(listener));
+        }
+        if let Some(unix) = unix {
+            let accepting = Accepting::new(&shared, &handler, &phases, &alive);
+            tokio::spawn(accepting.local(unix));
+        }
+        drop((alive, phases));
+        // A sender that is gone asks for the same as one that says so.
+        shutdown.wait_for(|stop| *stop).await.ok();
+        tracing::info!(open = shared.status().open, "stop accepting connections");
+        phase.send_replace(Phase::Draining);
+        if tokio::time::timeout(drain, all_gone.recv()).await.is_err() {
+            phase.send_replace(Phase::Ending);
+            tokio::time::timeout(Duration::from_millis(200), all_gone.recv()).await.ok();
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for the connections of its predecessor to leave TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

@@ -37,6 +37,9 @@ pub struct RawRequest {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub docker_version: String,
     pub gluster_capable: bool,
+    /// The node can mount the volume but runs no glusterd, so that it can hold no brick.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gluster_client_only: bool,
     /// RFC 3339. Informational; never used for ordering.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub timestamp: String,
@@ -63,6 +66,9 @@ pub struct RawReport {
     pub swarm_node_id: String,
     /// The brick directory exists and may be taken into the volume.
     pub brick_ready: bool,
+    /// The volume id that the brick directory is marked with; empty if it is not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub brick_mark: String,
     /// The volume is mounted, and the mount was read from and written to.
     pub mounted: bool,
     /// Why something is not as it should be; empty if all is well.
@@ -135,12 +141,13 @@ impl NullAsDefault {
 any_case_struct!(RawRequest, "a JSON object with the request", {
     "action" => action, "hostname" => hostname, "role" => role, "ip" => ip, "os" => os, "cpu" => cpu,
     "memorymb" | "memory" => memory_mb, "dockerversion" => docker_version, "glustercapable" => gluster_capable,
+    "glusterclientonly" => gluster_client_only,
     "timestamp" => timestamp, "protocol" => protocol, "nodeid" => node_id, "waitms" => wait_ms, "report" => report,
     "after" => after, "limit" => limit,
 });
 
 any_case_struct!(RawReport, "a JSON object with the report", {
-    "swarmnodeid" => swarm_node_id, "brickready" => brick_ready, "mounted" => mounted, "finding" => finding,
+    "swarmnodeid" => swarm_node_id, "brickready" => brick_ready, "brickmark" => brick_mark, "mounted" => mounted, "finding" => finding,
 });
 
 /// A request whose values have been checked.
@@ -158,6 +165,8 @@ pub enum Request {
     Status,
     /// Local administration: the nodes, a page of them.
     Nodes { after: String, limit: u32 },
+    /// Local administration: forget a node that is gone.
+    Remove { hostname: Hostname },
 }
 
 /// Who sends a request.
@@ -188,6 +197,8 @@ pub struct Registration {
     /// When the client sent it, if it says so and is of our protocol.
     pub sent_at: Option<jiff::Timestamp>,
     pub protocol: u32,
+    /// How long the reply may be held back while the node would have to wait anyway, in ms.
+    pub wait_ms: u64,
 }
 
 /// What a node says about its host.
@@ -197,7 +208,10 @@ pub struct Facts {
     pub cpus: u32,
     pub memory_mb: u64,
     pub docker_version: String,
+    /// The host can mount GlusterFS volumes.
     pub gluster_capable: bool,
+    /// It can, but has no glusterd of its own to serve a brick.
+    pub gluster_client_only: bool,
 }
 
 /// What a node reports about its host after converging.
@@ -205,6 +219,7 @@ pub struct Facts {
 pub struct NodeReport {
     pub swarm_node_id: String,
     pub brick_ready: bool,
+    pub brick_mark: String,
     pub mounted: bool,
     pub finding: String,
 }
@@ -246,6 +261,7 @@ impl RawRequest {
             "gluster-ready" => Ok(Request::GlusterReady { who: self.identity()? }),
             "deregister" => Ok(Request::Deregister { who: self.identity()? }),
             "status" => Ok(Request::Status),
+            "remove" => Ok(Request::Remove { hostname: Hostname::parse(&self.hostname)? }),
             "nodes" => {
                 free_text("After", &self.after)?;
                 Ok(Request::Nodes { after: self.after, limit: self.limit })
@@ -279,8 +295,17 @@ impl RawRequest {
             memory_mb: self.memory_mb,
             docker_version: self.docker_version,
             gluster_capable: self.gluster_capable,
+            gluster_client_only: self.gluster_client_only,
         };
-        Ok(Registration { who, role, address, facts, sent_at, protocol: self.protocol })
+        Ok(Registration {
+            who,
+            role,
+            address,
+            facts,
+            sent_at,
+            protocol: self.protocol,
+            wait_ms: self.wait_ms.min(MAX_WAIT_MS),
+        })
     }
 }
 
@@ -290,10 +315,17 @@ impl RawReport {
         if self.swarm_node_id.len() > 64 || !self.swarm_node_id.bytes().all(word) {
             return Err(RequestError::Field { field: "SwarmNodeId", rule: "at most 64 letters and digits" });
         }
+        if self.brick_mark.len() > 36 || !self.brick_mark.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+            return Err(RequestError::Field {
+                field: "BrickMark",
+                rule: "a volume id: hexadecimal digits and hyphens",
+            });
+        }
         let finding = self.finding.chars().filter(|c| !c.is_control()).take(256).collect();
         Ok(NodeReport {
             swarm_node_id: self.swarm_node_id.clone(),
             brick_ready: self.brick_ready,
+            brick_mark: self.brick_mark.clone(),
             mounted: self.mounted,
             finding,
         })

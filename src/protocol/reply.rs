@@ -100,6 +100,12 @@ pub struct Reply {
     pub gluster_servers: Vec<String>,
     /// The operator allows bricks on the root file system.
     pub gluster_allow_root_brick: bool,
+    /// GlusterFS's id of the volume; empty while there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gluster_volume_id: String,
+    /// A create failed half-way and left its mark on this node's brick: an empty brick of ours is to be cleaned.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gluster_brick_reset: bool,
     /// Why the volume is not ready; empty if it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub gluster_message: String,
@@ -107,6 +113,9 @@ pub struct Reply {
     /// Registered nodes by role, and the thresholds that the gate asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// SHA-256 of the Swarm's root CA, as join tokens carry it: the Swarm that this reply speaks of.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub swarm_ca_digest: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -154,8 +163,11 @@ impl Default for Reply {
             gluster_ready: false,
             gluster_servers: Vec::new(),
             gluster_allow_root_brick: false,
+            gluster_volume_id: String::new(),
+            gluster_brick_reset: false,
             gluster_message: String::new(),
             counts: None,
+            swarm_ca_digest: String::new(),
             cluster_id: String::new(),
             node_id: String::new(),
             node_address: String::new(),

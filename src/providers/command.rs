@@ -80,6 +80,11 @@ impl Invocation {
         self
     }
 
+    fn envs_of(mut self, other: &Self) -> Self {
+        self.env.clone_from(&other.env);
+        self
+    }
+
     /// The program as it was named.
     #[must_use]
     pub fn program(&self) -> &Path {
@@ -177,19 +182,10 @@ pub fn find_program(program: &Path) -> Option<PathBuf> {
 impl Commander for Processes {
     async fn run(&self, invocation: Invocation) -> Result<Output, CommandError> {
         let line = invocation.describe();
-        let Some(program) = find_program(&invocation.program) else {
-            return Err(CommandError::NotFound(invocation.program.display().to_string()));
-        };
         let started = Instant::now();
         let failed = |source| CommandError::Io { line: line.clone(), source };
-        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        let mut command = tokio::process::Command::new(program);
+        let mut command = tokio::process::Command::from(prepared(&invocation)?);
         command
-            .args(&invocation.args)
-            .env_clear()
-            .env("PATH", SEARCH_PATH)
-            .env("LC_ALL", "C")
-            .envs(invocation.env.iter().map(|(name, value)| (name, value)))
             .stdin(if invocation.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -235,6 +231,53 @@ impl Commander for Processes {
             Err(_) => Err(CommandError::TimedOut { line, deadline: invocation.deadline }),
         }
     }
+}
+
+/// Starts `invocation` in a session of its own and leaves it running: it survives this process and its terminal, prints
+/// to `log`, and nobody waits for it. Returns its process id.
+///
+/// # Errors
+/// The program is missing or cannot be run.
+pub fn spawn_detached(invocation: &Invocation, log: &std::fs::File) -> Result<u32, CommandError> {
+    // `setsid` takes the place of a child that leads no group, so its process id is the program's.
+    let setsid = Invocation::new("setsid").arg("--").arg(resolve(invocation)?).args(&invocation.args);
+    let failed = |source| CommandError::Io { line: invocation.describe(), source };
+    let child = prepared(&setsid.envs_of(invocation))?
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(failed)?)
+        .stderr(log.try_clone().map_err(failed)?)
+        .spawn()
+        .map_err(failed)?;
+    Ok(child.id())
+}
+
+/// Becomes `invocation`: same process, same terminal, same open streams; the deadline and the given standard input do
+/// not apply. Returns only if that failed.
+#[must_use]
+pub fn replace_process(invocation: &Invocation) -> CommandError {
+    use std::os::unix::process::CommandExt;
+    match prepared(invocation) {
+        Ok(mut command) => CommandError::Io { line: invocation.describe(), source: command.exec() },
+        Err(error) => error,
+    }
+}
+
+fn resolve(invocation: &Invocation) -> Result<PathBuf, CommandError> {
+    find_program(&invocation.program).ok_or_else(|| CommandError::NotFound(invocation.program.display().to_string()))
+}
+
+/// The program with its arguments and the clean environment.
+fn prepared(invocation: &Invocation) -> Result<std::process::Command, CommandError> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let mut command = std::process::Command::new(resolve(invocation)?);
+    command
+        .args(&invocation.args)
+        .env_clear()
+        .env("PATH", SEARCH_PATH)
+        .env("LC_ALL", "C")
+        .envs(invocation.env.iter().map(|(name, value)| (name, value)));
+    Ok(command)
 }
 
 /// How long output may trickle in after the program has exited.
@@ -294,6 +337,35 @@ mod tests {
     async fn kills_on_the_deadline_and_says_so() {
         let run = Invocation::new("sleep").arg("60").deadline(Duration::from_millis(50));
         assert!(matches!(Processes.run(run).await, Err(CommandError::TimedOut { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_detached_program_leads_a_session_and_prints_to_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = std::fs::File::create(&path).unwrap();
+        // The fields after the name: state, parent, group, session.
+        let pid = spawn_detached(&Invocation::new("cat").arg("/proc/self/stat"), &log).unwrap();
+        let printed = async {
+            loop {
+                let text = std::fs::read_to_string(&path).unwrap();
+                if text.ends_with('\n') {
+                    return text;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let text = tokio::time::timeout(Duration::from_secs(10), printed).await.unwrap();
+        let fields: Vec<&str> = text.split(' ').collect();
+        let pid = pid.to_string();
+        assert_eq!((fields[0], fields[4], fields[5]), (pid.as_str(), pid.as_str(), pid.as_str()), "{text}");
+        let error = spawn_detached(&Invocation::new("no-such-program"), &log).unwrap_err();
+        assert!(matches!(error, CommandError::NotFound(_)));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_replaces_nothing() {
+        assert!(matches!(replace_process(&Invocation::new("no-such-program")), CommandError::NotFound(_)));
     }
 
     #[tokio::test]

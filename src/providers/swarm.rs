@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use crate::cluster::{NodeAddress, Role, Secret};
 
+mod answers;
+pub mod docker;
+
 /// How this engine takes part in a Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalState {
     Inactive,
-    /// A join goes on in the background, or never got through.
+    /// A join goes on in the background.
     Pending,
     Active,
     /// Active before a restart, and its key is locked.
     Locked,
-    /// Docker's own word for "broken"; [`Engine::error`] has the text.
+    /// Docker's own word for "broken"; [`Engine::error`] has the text. Either a join that failed in the background,
+    /// and then there is no [`Engine::ca_digest`], or a member that broke (its certificate expired).
     Error,
 }
 
@@ -71,6 +75,13 @@ impl CaDigest {
         }
     }
 
+    /// Reads the text form; `None` if it is not 50 digits of base 36.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let shaped = text.len() == 50 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        shaped.then(|| Self(text.to_owned()))
+    }
+
     /// The digest as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -122,7 +133,7 @@ impl JoinTokens {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
     pub token: Secret,
-    /// `IP:port` of managers to try.
+    /// `IP:port` of managers. Docker 20.10 goes to the first one alone: put one there that answers.
     pub managers: Vec<String>,
     pub advertise: NodeAddress,
 }
@@ -156,7 +167,9 @@ pub enum SwarmError {
     TokenRefused,
     #[error("the join token belongs to another Swarm than the manager that answered")]
     CaMismatch,
-    #[error("no manager answered; Docker goes on trying in the background")]
+    /// The state tells whether Docker goes on (`pending`, later `error`) or gave up (`inactive`, if the connection was
+    /// refused).
+    #[error("no manager answered; Docker may go on trying in the background")]
     ManagerUnreachable,
     #[error("the managers could not reach this host at the address that it advertises")]
     AdvertisedAddressUnreachable,

@@ -125,6 +125,21 @@ fn enable(unit: &Path, link: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether a unit below `dir` has exactly this text and is enabled.
+///
+/// # Errors
+/// On input and output.
+pub fn is_installed(dir: &Path, name: &str, text: &str) -> io::Result<bool> {
+    let unit = dir.join(name);
+    let found = match crate::providers::files::read_limited(&unit, 1024 * 1024) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let points = |link: &PathBuf| std::fs::read_link(link).is_ok_and(|target| target.file_name() == unit.file_name());
+    Ok(found == text.as_bytes() && wanted_by(dir, name).iter().all(points))
+}
+
 /// Disables a unit below `dir` and removes it. Blocks.
 ///
 /// # Errors
@@ -253,10 +268,13 @@ mod tests {
         let install = |text| install_unit(dir.path(), "mnt-shared.mount", text).unwrap().changed;
         assert!(install("one"));
         assert!(!install("one"));
+        let installed = |text| is_installed(dir.path(), "mnt-shared.mount", text).unwrap();
+        assert!(installed("one") && !installed("two"));
         assert!(dir.path().join("multi-user.target.wants/mnt-shared.mount").exists());
         assert!(install("two"));
         assert_eq!(std::fs::read_to_string(&link).unwrap(), "two");
         std::fs::remove_file(&link).unwrap();
+        assert!(!installed("two"));
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
         assert!(install("two"));
         assert_eq!(std::fs::read_to_string(&link).unwrap(), "two");

@@ -1,10 +1,13 @@
 //! The integration tests, in one binary that links once.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there, in its helpers too")]
+
 mod architecture;
 mod binary;
 mod fakes;
 mod gluster_contract;
 mod lab;
 mod listener;
+mod packaging;
 mod store;
 mod swarm_contract;

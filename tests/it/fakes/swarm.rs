@@ -1,1 +1,276 @@
-//! Stub.
+//! Docker Swarm with state instead of a script: engines that share one world, and answer as Docker 20.10 does.
+//!
+//! No time passes in it: where Docker tries for ten or twenty seconds, the answer comes at once. A join that found no
+//! manager goes on "in the background", which here means: at the next look. It does not imitate that such a join ends as
+//! `error` after a while, nor the ten seconds in which a Swarm that lost its leader still looks healthy.
+
+#![expect(clippy::unwrap_used, reason = "a wrong address is the test's own mistake")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use clusterctl::cluster::{NodeAddress, Role};
+use clusterctl::providers::swarm::{Engine, Join, JoinTokens, Member, SwarmEngine, SwarmError};
+
+use world::{EngineState, Node, Part, Standing, Swarm, World};
+
+mod world;
+
+/// What a call that was told to fail has done by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It timed out and changed nothing.
+    BeforeEffect,
+    /// It timed out, yet did everything: what "unknown" means.
+    AfterEffect,
+}
+
+/// Hosts with Docker on one network, and the Swarms among them.
+#[derive(Clone, Default)]
+pub(crate) struct FakeSwarmWorld(Arc<Mutex<World>>);
+
+impl FakeSwarmWorld {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A host with Docker on it that is in no Swarm; the same engine again if there is one of that name.
+    pub(crate) fn engine(&self, name: &str, address: &str) -> FakeEngine {
+        self.world().engines.entry(name.to_owned()).or_insert_with(|| EngineState {
+            address: address.parse().unwrap(),
+            up: true,
+            connected: true,
+            part: Part::None,
+            calls: 0,
+            mutating_calls: 0,
+            failures: BTreeMap::new(),
+        });
+        FakeEngine { world: self.clone(), name: name.to_owned() }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// One host's Docker. Clones are the same engine.
+#[derive(Clone)]
+pub(crate) struct FakeEngine {
+    world: FakeSwarmWorld,
+    name: String,
+}
+
+impl FakeEngine {
+    /// Starts or stops Docker on this host.
+    pub(crate) fn set_up(&self, up: bool) {
+        self.with(|state| state.up = up);
+    }
+
+    /// Plugs this host's network in or out; its own Docker answers all the same.
+    pub(crate) fn set_connected(&self, connected: bool) {
+        self.with(|state| state.connected = connected);
+    }
+
+    /// Locks the engine as a restart of an autolocked manager does.
+    pub(crate) fn lock(&self) {
+        self.with(|state| {
+            if let Part::Member { swarm, .. } = state.part.clone() {
+                state.part = Part::Locked { swarm };
+            }
+        });
+    }
+
+    /// Breaks the engine's part in its Swarm, as expired certificates do.
+    pub(crate) fn break_with(&self, text: &str) {
+        self.with(|state| {
+            if let Part::Member { swarm, id } = state.part.clone() {
+                state.part = Part::Broken { swarm: Some(swarm), id, error: text.to_owned() };
+            }
+        });
+    }
+
+    /// Rotates the tokens of the Swarm that this engine is in: the old ones are refused from now on.
+    pub(crate) fn rotate_tokens(&self) {
+        let mut world = self.world.world();
+        if let Some(swarm) = world.engines[&self.name].part.swarm() {
+            let (worker, manager) = (world.fresh("w"), world.fresh("m"));
+            world.swarms[swarm].worker = worker;
+            world.swarms[swarm].manager = manager;
+        }
+    }
+
+    /// Puts a member on the managers' list that no engine stands behind any more.
+    pub(crate) fn add_ghost(&self, hostname: &str, role: Role, address: &str) -> String {
+        let mut world = self.world.world();
+        let id = world.fresh("node");
+        let swarm = world.engines[&self.name].part.swarm().expect("a ghost needs a Swarm");
+        let address = address.parse().unwrap();
+        let node = Node { id: id.clone(), engine: hostname.to_owned(), role, address, standing: Standing::OldGhost };
+        world.swarms[swarm].members.push(node);
+        id
+    }
+
+    /// Lets the managers notice that nothing stands behind the entries of failed joins.
+    pub(crate) fn miss_heartbeats(&self) {
+        let mut world = self.world.world();
+        for node in world.swarms.iter_mut().flat_map(|swarm| &mut swarm.members) {
+            if node.standing == Standing::FreshGhost {
+                node.standing = Standing::OldGhost;
+            }
+        }
+    }
+
+    /// Makes the `n`-th call from now fail (1 is the next one).
+    pub(crate) fn fail_call(&self, n: usize, failure: Failure) {
+        self.with(|state| {
+            state.failures.insert(state.calls + n, failure);
+        });
+    }
+
+    /// How many calls came that could have changed something.
+    pub(crate) fn mutating_calls(&self) -> usize {
+        self.world.world().engines[&self.name].mutating_calls
+    }
+
+    /// How many calls came.
+    pub(crate) fn calls(&self) -> usize {
+        self.world.world().engines[&self.name].calls
+    }
+
+    fn with(&self, change: impl FnOnce(&mut EngineState)) {
+        if let Some(state) = self.world.world().engines.get_mut(&self.name) {
+            change(state);
+        }
+    }
+
+    /// Makes one call: counts it, lets a background join go on, and fails it if it was told to.
+    fn call<T>(
+        &self,
+        call: &'static str,
+        mutating: bool,
+        act: impl FnOnce(&mut World, &str) -> Result<T, SwarmError>,
+    ) -> Result<T, SwarmError> {
+        let mut world = self.world.world();
+        let Some(state) = world.engines.get_mut(&self.name) else { unreachable!("engines are never taken away") };
+        state.calls += 1;
+        state.mutating_calls += usize::from(mutating);
+        if !state.up {
+            let source = std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into();
+            return Err(SwarmError::Unavailable { socket: format!("fake:{}", self.name), source });
+        }
+        let failure = state.failures.remove(&state.calls);
+        let timed_out = || SwarmError::TimedOut { call, deadline: Duration::from_secs(30) };
+        if failure == Some(Failure::BeforeEffect) {
+            return Err(timed_out());
+        }
+        world.go_on_joining(&self.name);
+        let result = act(&mut world, &self.name);
+        if failure == Some(Failure::AfterEffect) { Err(timed_out()) } else { result }
+    }
+}
+
+fn refused<T>(call: &'static str, message: &str) -> Result<T, SwarmError> {
+    Err(SwarmError::Refused { call, message: message.to_owned() })
+}
+
+#[async_trait::async_trait]
+impl SwarmEngine for FakeEngine {
+    async fn inspect(&self) -> Result<Engine, SwarmError> {
+        self.call("info", false, |world, name| Ok(world.view(name)))
+    }
+
+    async fn init(&self, advertise: NodeAddress) -> Result<(), SwarmError> {
+        self.call("swarm init", true, |world, name| {
+            if !matches!(world.engines[name].part, Part::None) {
+                return Err(SwarmError::AlreadyPart);
+            }
+            if advertise != world.engines[name].address {
+                return refused("swarm init", "must specify a listening address because the address to advertise is not recognized as a system address");
+            }
+            let id = world.fresh("node");
+            let swarm = Swarm {
+                id: world.fresh("swarm"),
+                ca: world.fresh("ca"),
+                worker: world.fresh("w"),
+                manager: world.fresh("m"),
+                members: vec![Node { id: id.clone(), engine: name.to_owned(), role: Role::Manager, address: advertise, standing: Standing::Engine }],
+            };
+            world.swarms.push(swarm);
+            let swarm = world.swarms.len() - 1;
+            world.set_part(name, Part::Member { swarm, id });
+            Ok(())
+        })
+    }
+
+    async fn join(&self, join: &Join) -> Result<(), SwarmError> {
+        self.call("swarm join", true, |world, name| {
+            if !matches!(world.engines[name].part, Part::None) {
+                return Err(SwarmError::AlreadyPart);
+            }
+            world.join(name, join)
+        })
+    }
+
+    async fn leave(&self, force: bool) -> Result<(), SwarmError> {
+        self.call("swarm leave", true, |world, name| {
+            let refusal = match &world.engines[name].part {
+                Part::None => return refused("swarm leave", "This node is not part of a swarm"),
+                Part::Member { swarm, id } if world.role_of(*swarm, id) == Some(Role::Manager) => {
+                    Some("You are attempting to leave the swarm on a node that is participating as a manager.")
+                }
+                Part::Locked { .. } => Some("Swarm is encrypted and locked."),
+                Part::Member { .. } | Part::Pending(_) | Part::Broken { .. } => None,
+            };
+            match refusal {
+                Some(message) if !force => refused("swarm leave", message),
+                _ => {
+                    world.set_part(name, Part::None);
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
+        self.call("swarm inspect", false, |world, name| world.managed(name).map(|swarm| world.tokens(swarm)))
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, SwarmError> {
+        self.call("node list", false, |world, name| world.managed(name).map(|swarm| world.list(swarm)))
+    }
+
+    async fn set_role(&self, swarm_node_id: &str, role: Role) -> Result<(), SwarmError> {
+        self.call("node update", true, |world, name| {
+            let swarm = world.managed(name)?;
+            let members = &mut world.swarms[swarm].members;
+            let managers = members.iter().filter(|node| node.votes()).count();
+            let Some(node) = members.iter_mut().find(|node| node.id == swarm_node_id) else {
+                return refused("node update", &format!("node {swarm_node_id} not found"));
+            };
+            if node.votes() && role == Role::Worker && managers == 1 {
+                return refused("node update", "attempting to demote the last manager of the swarm");
+            }
+            node.role = role;
+            Ok(())
+        })
+    }
+
+    async fn remove_member(&self, swarm_node_id: &str) -> Result<(), SwarmError> {
+        self.call("node remove", true, |world, name| {
+            let swarm = world.managed(name)?;
+            let Some(at) = world.swarms[swarm].members.iter().position(|node| node.id == swarm_node_id) else {
+                return refused("node remove", &format!("node {swarm_node_id} not found"));
+            };
+            let node = &world.swarms[swarm].members[at];
+            if node.votes() {
+                return refused("node remove", "the node is a cluster manager and is a member of the raft cluster.");
+            }
+            if world.ready(swarm, node) {
+                return refused("node remove", "the node is not down and can't be removed");
+            }
+            world.swarms[swarm].members.remove(at);
+            Ok(())
+        })
+    }
+}

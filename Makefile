@@ -1,0 +1,53 @@
+# The tasks of the project; `make` alone lists them. What takes more than a few lines is a script in packaging/.
+
+CARGO ?= cargo
+# Named, so that build scripts and macros, which run on this machine, are not forced static (.cargo/config.toml).
+TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+RELEASE = target/$(TARGET)/release/clusterctl
+FUZZ_SECONDS ?= 60
+ROUNDS ?= 5
+
+.PHONY: help build release dist test test-fast lint bench demo demo-down fuzz clean cargo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: cargo ## build for debugging
+	$(CARGO) build --locked --target $(TARGET)
+
+release: cargo ## build the optimised static binary
+	$(CARGO) build --locked --release --target $(TARGET)
+	@ls -l $(RELEASE)
+
+dist: release ## put the static binary and its SHA-256 into dist/, after checking that it is static
+	packaging/dist $(RELEASE)
+
+test: cargo ## install what is missing and run every test (root, else those on real hosts are skipped)
+	packaging/run-tests
+
+test-fast: cargo ## run the tests that need no lab
+	packaging/run-tests --fast
+
+lint: cargo ## formatting, clippy, and dependencies where cargo-deny is installed
+	packaging/lint
+
+bench: release ## print the tables of the README's figures (root; ROUNDS=5)
+	packaging/install-deps build lab bench
+	python3 benches/formation --rounds $(ROUNDS) --binary $(RELEASE)
+
+demo: cargo ## a cluster of three hosts on this machine (root)
+	packaging/demo up
+
+demo-down: ## remove the demo's hosts
+	packaging/demo down
+
+fuzz: cargo ## fuzz the decoder of the protocol (FUZZ_SECONDS=60)
+	packaging/fuzz $(FUZZ_SECONDS)
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf dist
+
+cargo:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo 'cargo is missing: install Rust 1.95 or newer from https://rustup.rs (Debian 12 has an older one)' >&2; exit 1; }

@@ -1,0 +1,271 @@
+//! Errors of the layers below, said to the operator: exit code, reason and the way out.
+
+use super::{Exit, Failure};
+use crate::controller::init::InitError;
+use crate::controller::listener::ListenError;
+use crate::controller::serve::ServeError;
+use crate::controller::store::OpenError;
+use crate::converge::apply::{StepCause, StepError};
+use crate::converge::observe::ObserveError;
+use crate::converge::plan::Refusal;
+use crate::nodeagent::client::ClientError;
+use crate::nodeagent::conversation::ConversationError;
+use crate::nodeagent::join::JoinError;
+use crate::nodeagent::leave::LeaveError;
+use crate::providers::swarm::SwarmError;
+
+/// A state that cannot be opened.
+pub(super) fn open(error: OpenError) -> Failure {
+    match &error {
+        OpenError::InUse { .. } => Failure::new(Exit::Waiting, error)
+            .reason("busy")
+            .hint("a controller is running on this state already; stop it, or give this one its own `--state-dir`")
+            .next("clusterctl master status"),
+        OpenError::NewerFormat { .. } => {
+            Failure::new(Exit::Incompatible, error).reason("newer-state").hint("use the clusterctl that wrote it, or a newer one; nothing was changed")
+        }
+        OpenError::Corrupt { .. } => Failure::new(Exit::StorageUnsafe, error).reason("state-damaged").hint(
+            "nothing was changed; restore the directory from a backup, or move it away, run `clusterctl master init` and let every node join again",
+        ),
+        OpenError::Directory(_) => Failure::new(Exit::StorageUnsafe, error)
+            .reason("state-dir")
+            .hint("the state belongs on a local disk: `--state-dir`, `CLUSTERCTL_STATE_DIR` or `state_dir` in the settings file"),
+        OpenError::Io { .. } => {
+            Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("run as root; see whether the disk is full or read-only (`df -h`)")
+        }
+    }
+}
+
+/// A controller that does not start.
+pub(super) fn serve(error: ServeError) -> Failure {
+    match error {
+        ServeError::Open(error) => open(error),
+        ServeError::Listen(ListenError::SocketInUse(_)) => Failure::new(Exit::Waiting, error)
+            .reason("busy")
+            .hint("a controller is running on this host already; a second one needs its own `--state-dir`, `--socket` and `--listen`")
+            .next("clusterctl master status"),
+        ServeError::Listen(_) => Failure::new(Exit::Waiting, error)
+            .reason("cannot-listen")
+            .hint("see who has the port with `ss -ltnp`; `--listen` and `--socket` name others"),
+        ServeError::Commit(_) => {
+            Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("see whether the disk is full (`df -h`), then start it again")
+        }
+        ServeError::OwnHost(refusal) => {
+            let (reason, hint) = (refusal.code(), refusal.hint());
+            Failure::new(Exit::InvalidInput, ServeError::OwnHost(refusal)).reason(reason).hint(hint)
+        }
+        ServeError::StorageDiffers { field, ref recorded, .. } => {
+            let hint = format!("set `{field}` to `{recorded}` again, or leave `--enable-glusterfs` out: what is on record then holds");
+            Failure::new(Exit::InvalidInput, error).reason("storage-differs").hint(hint)
+        }
+        ServeError::EmptyState { .. } => Failure::new(Exit::StorageUnsafe, error)
+            .reason("empty-state")
+            .hint("restore the state directory from a backup (`--state-dir` if it lies elsewhere); to begin a new registry for this Swarm, run `clusterctl master init`, then `clusterctl node join` on every host")
+            .next("clusterctl master init"),
+    }
+}
+
+/// A `master init` that failed.
+pub(super) fn init(error: InitError) -> Failure {
+    match error {
+        InitError::State(error) => serve(error),
+        InitError::Docker(error) => super::this_host::docker_failure(error),
+        InitError::Worker | InitError::Pending => Failure::new(Exit::ForeignSwarm, error)
+            .reason("foreign-swarm")
+            .hint("run `clusterctl master init` on a manager of that Swarm; or, if this host is to leave it, `docker swarm leave` first"),
+        InitError::Locked => locked(error),
+        InitError::Broken(_) => Failure::new(Exit::QuorumLost, error)
+            .reason("swarm-error")
+            .hint("`docker info` has the details; if nothing of this Swarm is needed any more, `docker swarm leave --force`"),
+        InitError::SwarmInit(_) | InitError::NotActive(_) => Failure::new(Exit::Waiting, error)
+            .reason("swarm-init-failed")
+            .hint("`journalctl -u docker` has the details; `--advertise-addr` must be an address of this host")
+            .next("clusterctl master init"),
+    }
+}
+
+fn locked(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::new(Exit::Locked, error)
+        .reason("swarm-locked")
+        .hint("unlock it with `docker swarm unlock` and its key, then run this again; nothing was changed")
+        .next("docker swarm unlock")
+}
+
+/// A join that did not end well.
+pub(super) fn join(error: JoinError) -> Failure {
+    match error {
+        JoinError::Conversation(error) => conversation(error),
+        JoinError::VolumeUnwritable { .. } => Failure::new(Exit::Waiting, error)
+            .reason("volume-unwritable")
+            .hint("see which bricks are down: `gluster volume status`; the host stays joined")
+            .next("clusterctl node join"),
+        JoinError::Directive(_) => Failure::new(Exit::Incompatible, error)
+            .reason("bad-reply")
+            .hint("nothing was changed; see that master and node run the same version (`clusterctl version`)"),
+        JoinError::Observe(error) => observe(error),
+        JoinError::Host(refusals) => host(refusals),
+        JoinError::Step(error) => step(error),
+    }
+}
+
+/// A leave that was refused or did not get through.
+pub(super) fn leave(error: LeaveError) -> Failure {
+    match error {
+        LeaveError::Unreachable(error) => unreachable(error),
+        LeaveError::Refused { ref code, ref hint, .. } => {
+            let (code, hint) = (code.clone(), hint.clone());
+            Failure::new(Exit::InvalidInput, error).reason(code).hint(hint)
+        }
+        LeaveError::HoldsBrick { ref volume } => {
+            let hint = format!("nothing was changed; move the brick to another host first: `gluster volume replace-brick {volume} ...`, then leave");
+            Failure::new(Exit::StorageUnsafe, error).reason("holds-brick").hint(hint)
+        }
+        LeaveError::LastManager | LeaveError::Quorum { .. } => Failure::new(Exit::QuorumLost, error)
+            .reason("last-manager")
+            .hint("nothing was changed; promote another host first: `docker node promote HOST`; to give the Swarm up, `docker swarm leave --force`"),
+        LeaveError::Mount(_) | LeaveError::Persistence(_) => Failure::new(Exit::StorageUnsafe, error)
+            .reason("unmount-failed")
+            .hint("see what uses it with `fuser -vm` on the mount point, then leave again")
+            .next("clusterctl node leave"),
+        LeaveError::Swarm(_) => {
+            Failure::new(Exit::Waiting, error).reason("swarm-leave-failed").hint("`journalctl -u docker` has the details").next("clusterctl node leave")
+        }
+    }
+}
+
+/// A controller that does not answer as hoped.
+fn conversation(error: ConversationError) -> Failure {
+    match error {
+        ConversationError::Unreachable(error) => unreachable(error),
+        ConversationError::Refused { ref code, ref hint, .. } => {
+            let (code, hint) = (code.clone(), hint.clone());
+            let exit = match code.as_str() {
+                "clock-skew" | "too-many-nodes" => Exit::Waiting,
+                "tls-required" | "not-permitted" | "pending-approval" => Exit::Auth,
+                _ => Exit::InvalidInput,
+            };
+            Failure::new(exit, error).reason(code).hint(hint)
+        }
+        ConversationError::TimedOut { ref reason, .. } => {
+            let reason = reason.clone();
+            Failure::new(Exit::Waiting, error)
+                .reason(reason)
+                .hint("what was done stays done; `clusterctl master status` on the master shows who is missing, `--timeout` waits longer")
+                .next("clusterctl node join")
+        }
+    }
+}
+
+fn unreachable(error: ClientError) -> Failure {
+    if error.is_final() {
+        return Failure::new(Exit::InvalidInput, error)
+            .reason("not-a-controller")
+            .hint("`--master` must name the host and port of `clusterctl master serve` (7000 unless `--listen` says otherwise)");
+    }
+    Failure::new(Exit::Waiting, error)
+        .reason("controller-unreachable")
+        .hint("is `clusterctl master serve` running there, and does a firewall let port 7000 through?")
+        .next("clusterctl node join")
+}
+
+fn observe(error: ObserveError) -> Failure {
+    match error {
+        ObserveError::Docker(error) => super::this_host::docker_failure(error),
+        ObserveError::Brick(_) | ObserveError::Mount(_) | ObserveError::Io { .. } => {
+            Failure::new(Exit::StorageUnsafe, error).reason("host-unreadable").hint("run as root; nothing was changed")
+        }
+    }
+}
+
+/// What clusterctl does not do by itself; the first refusal decides the exit code.
+fn host(refusals: Vec<Refusal>) -> Failure {
+    let (exit, reason, hint) = match refusals.first() {
+        Some(Refusal::ForeignSwarm { .. }) => (
+            Exit::ForeignSwarm,
+            "foreign-swarm",
+            "it was left there; if it is to move, run `docker swarm leave` on it (a manager first needs `docker node demote`), then join again",
+        ),
+        Some(Refusal::SwarmLocked) => {
+            (Exit::Locked, "swarm-locked", "unlock it with `docker swarm unlock` and its key, then join again")
+        }
+        Some(Refusal::SwarmBroken(_)) => (
+            Exit::QuorumLost,
+            "swarm-error",
+            "`docker info` has the details; a worker may `docker swarm leave --force` and join again, a manager may hold the Swarm's only copy of its state",
+        ),
+        Some(Refusal::OtherRole { .. }) => (
+            Exit::InvalidInput,
+            "other-role",
+            "on a manager, `docker node promote` or `docker node demote` this host; or join without `--role` to keep what it is",
+        ),
+        Some(Refusal::ForeignBrick { .. } | Refusal::BrickHasFiles(_) | Refusal::BrickNotDirectory(_)) => (
+            Exit::ForeignStorage,
+            "foreign-brick",
+            "it was left alone; move it away, or choose another place with `--brick` on the master; `--disable-glusterfs` joins without storage",
+        ),
+        Some(Refusal::BrickWithoutAttributes(_)) => (
+            Exit::StorageUnsafe,
+            "brick-file-system",
+            "put the brick on ext4 or xfs (`--brick` on the master); `--disable-glusterfs` joins without storage",
+        ),
+        Some(Refusal::BrickOnRoot(_)) => (
+            Exit::StorageUnsafe,
+            "brick-on-root",
+            "mount a disk at `/data`; or allow it with `--allow-root-brick` on the master (`master serve`); `--disable-glusterfs` joins without storage",
+        ),
+        Some(Refusal::MountPointTaken { .. } | Refusal::MountPointHasFiles(_)) => (
+            Exit::StorageUnsafe,
+            "mount-point-taken",
+            "move what is there, or choose another place with `--mount` on the master",
+        ),
+        None => (Exit::Bug, "bug", "please report this"),
+    };
+    Failure::new(exit, JoinError::Host(refusals)).reason(reason).hint(hint)
+}
+
+fn step(error: StepError) -> Failure {
+    let (exit, reason, hint) = match &error.cause {
+        StepCause::Swarm(cause) => swarm(cause),
+        StepCause::Mount(_) => (
+            Exit::Waiting,
+            "mount-failed",
+            "see `/var/log/glusterfs/` on this host; the servers' ports 24007 and 49152 and up must be reachable",
+        ),
+        StepCause::Brick(_) | StepCause::Io(_) => {
+            (Exit::StorageUnsafe, "host-not-writable", "run as root; see whether the disk is full (`df -h`)")
+        }
+    };
+    Failure::new(exit, error).reason(reason).hint(hint).next("clusterctl node join")
+}
+
+fn swarm(error: &SwarmError) -> (Exit, &'static str, &'static str) {
+    match error {
+        SwarmError::TokenRefused => (
+            Exit::Auth,
+            "swarm-token-refused",
+            "the Swarm refused two tokens in a row; see that the controller runs on a manager of it, then join again",
+        ),
+        SwarmError::CaMismatch => {
+            (Exit::ForeignSwarm, "foreign-swarm", "another Swarm answers at the manager's address; nothing was joined")
+        }
+        SwarmError::ManagerUnreachable => (
+            Exit::Waiting,
+            "manager-unreachable",
+            "ports 2377/tcp, 7946/tcp+udp and 4789/udp must be open between the hosts; with a tunnel, see that its MTU fits",
+        ),
+        SwarmError::AdvertisedAddressUnreachable => (
+            Exit::Waiting,
+            "advertised-address-unreachable",
+            "pass the address that the managers reach this host at: `--ip`; `clusterctl ip --explain` shows the choice",
+        ),
+        SwarmError::NoLeader => {
+            (Exit::QuorumLost, "swarm-no-leader", "too few managers are up: start them, then join again")
+        }
+        SwarmError::Unavailable { .. } | SwarmError::TimedOut { .. } => {
+            (Exit::Waiting, "docker-unavailable", "look at it with `systemctl status docker`, then join again")
+        }
+        SwarmError::AlreadyPart | SwarmError::NotManager | SwarmError::Refused { .. } => {
+            (Exit::Waiting, "swarm-join-failed", "`journalctl -u docker` has the details; join again")
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `clusterctl master`: the host that decides. Types and help, and one function for each command.
+
+mod serve;
+mod setup;
+mod status;
+
+use clap::{Args, Subcommand};
+
+use super::flags::{ControllerArgs, OverlayArgs, StorageArgs};
+use super::{Failure, Outcome, OutputFormat};
+use crate::config::Settings;
+use crate::config::layer::Flags;
+
+pub(super) const ABOUT: &str = "Set up and run the master, the host that the others join";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  clusterctl master init                     start a cluster on this host
+  clusterctl master init --enable-glusterfs  with a shared directory
+  clusterctl master serve                    let other hosts join
+  clusterctl master status                   who has joined, as what";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum MasterCommand {
+    #[command(about = "Make this host the first manager of a Swarm", long_about = INIT_LONG, after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
+    #[command(about = "Run the controller that hosts join through", long_about = SERVE_LONG, after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    #[command(about = "Show the nodes of the cluster", long_about = STATUS_LONG, after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    #[command(about = "Forget all registrations", long_about = RESET_LONG, after_help = RESET_EXAMPLES)]
+    Reset(ResetArgs),
+}
+
+const INIT_LONG: &str = "\
+Prepares this host to be the master: checks that Docker (and GlusterFS, if asked for) is there, makes a Swarm with \
+this host as its first manager unless there is one already, and records the cluster. Running it again changes \
+nothing. Afterwards start `clusterctl master serve`.";
+const INIT_EXAMPLES: &str = "\
+Examples:
+  clusterctl master init
+  clusterctl master init --advertise-addr 192.168.1.10
+  clusterctl master init --enable-glusterfs --brick /data/b1 --mount /mnt/files
+  clusterctl master init --enable-glusterfs --allow-root-brick   # one partition";
+const SERVE_LONG: &str = "\
+Listens for hosts that run `clusterctl node join`, tells each its place in the cluster, and drives the shared \
+storage. Runs until it is stopped; nodes that are in the cluster go on without it. Everything it knows is on disk \
+before it answers, so it can be stopped and started at any time.";
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  clusterctl master serve
+  clusterctl master serve --listen 192.168.1.10:7000
+  clusterctl master serve --wait-for-minimum --min-managers 1 --min-workers 2";
+const STATUS_LONG: &str = "\
+Asks the controller on this host for the nodes it knows: their Swarm role and state, whether they hold data or only \
+mount it, and what is wrong where something is. The controller must be running.";
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  clusterctl master status
+  clusterctl master status --output json";
+const RESET_LONG: &str = "\
+Erases what the controller on this host knows: registrations and the record of the cluster. The Swarm, the shared \
+storage and its data, and all other hosts stay as they are. The controller must not be running.";
+const RESET_EXAMPLES: &str = "\
+Examples:
+  clusterctl master reset          asks first
+  clusterctl master reset --yes    for scripts";
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    #[command(flatten)]
+    controller: ControllerArgs,
+    #[command(flatten)]
+    storage: StorageArgs,
+    #[command(flatten)]
+    overlay: OverlayArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    controller: ControllerArgs,
+    #[command(flatten)]
+    storage: StorageArgs,
+    #[command(flatten)]
+    overlay: OverlayArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetArgs {
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
+}
+
+impl MasterCommand {
+    pub(super) fn collect(&self, flags: &mut Flags) {
+        match self {
+            Self::Init(InitArgs { controller, storage, overlay })
+            | Self::Serve(ServeArgs { controller, storage, overlay }) => {
+                controller.collect(flags);
+                storage.collect(flags);
+                overlay.collect(flags);
+            }
+            Self::Status(StatusArgs {}) | Self::Reset(ResetArgs { .. }) => {}
+        }
+    }
+
+    pub(super) async fn run(self, settings: Settings, output: OutputFormat) -> Result<Outcome, Failure> {
+        match self {
+            Self::Init(_) => setup::init(&settings, output).await,
+            Self::Serve(_) => serve::run(&settings).await,
+            Self::Status(StatusArgs {}) => status::run(&settings, output).await,
+            Self::Reset(args) => setup::reset(&settings, args.yes).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::{Exit, confirm};
+
+    #[tokio::test]
+    async fn reset_without_a_terminal_and_without_yes_is_refused() {
+        // Under the test runner stdin may be a terminal; then nobody can be asked here.
+        if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+            return;
+        }
+        assert_eq!(confirm("x", "reset").await.unwrap_err().exit(), Exit::Usage);
+    }
+}

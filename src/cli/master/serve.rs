@@ -1,0 +1,120 @@
+//! `master serve`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::watch;
+
+use super::setup::storage_choice;
+use crate::cli::{Exit, Failure, Outcome, explain, signals, this_host};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{OverlayProvider, Settings};
+use crate::controller::admission::{Admission, Policy};
+use crate::controller::command::Thresholds;
+use crate::controller::listener::{ListenOptions, Listener};
+use crate::controller::reply::OverlayWords;
+use crate::controller::serve::{self, ServeError, ServeOptions};
+use crate::controller::store::OpenError;
+use crate::nodeagent::facts::{self, gluster_ability};
+use crate::protocol::registration::{Identity, PROTOCOL, Registration};
+use crate::providers::gluster::cli::GlusterCli;
+
+/// How long a state in use is waited for: `master init` may be about to finish.
+const STATE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// `clusterctl master serve`.
+pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
+    let (stop, stopping) = watch::channel(false);
+    let serving = serve_when_free(settings, stopping);
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => ended?,
+        signal = signals::shutdown() => {
+            tracing::info!(signal = signal.name(), "stopping: no new connections, the open ones are finished");
+            // A supervisor that does not listen loses nothing.
+            sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+            stop.send_replace(true);
+            serving.await?;
+        }
+    }
+    Ok(Outcome::done("stopped"))
+}
+
+async fn serve_when_free(settings: &Settings, stopping: watch::Receiver<bool>) -> Result<(), Failure> {
+    let since = tokio::time::Instant::now();
+    loop {
+        match serve::run(options(settings).await?, stopping.clone(), ready).await {
+            Err(ServeError::Open(OpenError::InUse { .. })) if since.elapsed() < STATE_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            ended => return ended.map_err(explain::serve),
+        }
+    }
+}
+
+fn ready(listener: &Listener) {
+    for address in listener.local_addrs() {
+        tracing::info!(%address, "listening for nodes");
+    }
+    tracing::warn!(
+        "admission is open and text is clear: whoever reaches this port can join; keep it inside a trusted network"
+    );
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+}
+
+async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
+    let clock = Arc::new(SystemClock);
+    let engine = this_host::engine(settings);
+    let found = engine.inspect().await;
+    let master = &settings.master;
+    let chosen = master.advertise_addr.or_else(|| {
+        // What the Swarm is told already is what nodes should be told.
+        found.as_ref().ok().and_then(|engine| engine.node_address.parse().ok())
+    });
+    let address = this_host::address(chosen, "--advertise-addr")?;
+    let version = found.map(|engine| engine.version).unwrap_or_default();
+    let own = Registration {
+        who: Identity {
+            node_id: Some(this_host::identity(settings)?.node_id),
+            hostname: this_host::hostname(settings)?,
+        },
+        role: Some(crate::cluster::Role::Manager),
+        address: Some(address),
+        facts: facts::gather(&version, gluster_ability(), false),
+        sent_at: Some(clock.now()),
+        protocol: PROTOCOL,
+        wait_ms: 0,
+    };
+    let kind = match settings.overlay.provider {
+        OverlayProvider::None => String::new(),
+        provider @ (OverlayProvider::Netbird | OverlayProvider::Tailscale | OverlayProvider::Wireguard) => {
+            provider.to_string()
+        }
+    };
+    let settle = SignedDuration::try_from(settings.gluster.settle)
+        .map_err(|error| Failure::new(Exit::InvalidInput, error).reason("settle"))?;
+    Ok(ServeOptions {
+        state_dir: this_host::controller_dir(settings),
+        listen: ListenOptions {
+            tcp: vec![master.listen],
+            unix: Some(settings.common.socket.as_path().to_owned()),
+            max_connections: master.max_connections as usize,
+            per_address: master.max_connections_per_address as usize,
+            ..ListenOptions::default()
+        },
+        policy: Policy { admission: Admission::Open, max_nodes: master.max_nodes },
+        need: master
+            .wait_for_minimum
+            .then_some(Thresholds { managers: master.min_managers, workers: master.min_workers }),
+        overlay: OverlayWords { kind, payload: settings.overlay.config.clone() },
+        storage: storage_choice(settings),
+        settle,
+        allowed_networks: settings.gluster.auth_allow_cidrs.clone(),
+        advertise: master.advertise_addr,
+        own,
+        engine,
+        pool: Arc::new(GlusterCli::new(this_host::commander())),
+        clock,
+    })
+}

@@ -1,0 +1,160 @@
+//! `master init` and `master reset`.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::cli::output::print;
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, this_host};
+use crate::clock::SystemClock;
+use crate::config::Settings;
+use crate::controller::command::StorageRecord;
+use crate::controller::init::{self, InitOptions};
+use crate::controller::serve::StorageChoice;
+use crate::controller::state::ClusterState;
+use crate::controller::store::{OpenError, Store, StoreOptions};
+use crate::nodeagent::facts::gluster_ability;
+use crate::providers::gluster::cli::GlusterCli;
+use crate::providers::gluster::{GlusterError, StoragePool};
+use crate::providers::mounts::{BrickDisk, LocalDisk};
+
+/// What the settings say about the shared volume.
+pub(in crate::cli) fn storage_choice(settings: &Settings) -> StorageChoice {
+    let gluster = &settings.gluster;
+    match gluster.enabled {
+        None => StorageChoice::AsRecorded,
+        Some(false) => StorageChoice::Off,
+        Some(true) => StorageChoice::On(StorageRecord {
+            volume: gluster.volume.clone(),
+            brick: gluster.brick.clone(),
+            mount: gluster.mount.clone(),
+            replica: gluster.replica,
+            arbiter: gluster.arbiter,
+            allow_root_brick: gluster.allow_root_brick,
+        }),
+    }
+}
+
+/// `clusterctl master init`.
+pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
+    let engine = this_host::engine(settings);
+    let progress = Progress::new(&settings.common.log);
+    this_host::inspect(engine.as_ref(), progress).await?;
+    let storage = storage_choice(settings);
+    if let StorageChoice::On(wanted) = &storage {
+        confirm_glusterfs(wanted).await?;
+    }
+    let advertise = this_host::address(settings.master.advertise_addr, "--advertise-addr")?;
+    let options = InitOptions {
+        state_dir: this_host::controller_dir(settings),
+        storage,
+        advertise,
+        engine,
+        clock: Arc::new(SystemClock),
+    };
+    let step = progress.step("making this host the first manager of a Swarm");
+    let outcome = init::run(options).await.map_err(explain::init)?;
+    step.done();
+    let changed = outcome.created || outcome.storage_changed || outcome.swarm_created;
+    if !output.is_structured() {
+        let port = settings.master.listen.port();
+        let address =
+            if outcome.manager_address.is_empty() { advertise.to_string() } else { outcome.manager_address.clone() };
+        let what = match (outcome.swarm_created, changed) {
+            (true, _) => format!("this host ({address}) is the first manager of a new Swarm\n"),
+            (false, true) => format!(
+                "this host ({address}) manages the Swarm {}; the cluster is on record\n",
+                outcome.swarm_cluster_id
+            ),
+            (false, false) => "nothing to do: this cluster has been set up before\n".to_owned(),
+        };
+        let serving = if outcome.controller_running {
+            ""
+        } else {
+            "\nlet other hosts join (leave it running, or install the unit in packaging/systemd):\n  clusterctl master serve\n"
+        };
+        print(&format!(
+            "{what}{serving}\njoin every host, this one too:\n  clusterctl node join --master {address}:{port}\n"
+        ))?;
+    }
+    let reason = if changed { "initialised" } else { "nothing-to-do" };
+    Ok(Outcome::done(reason).next("clusterctl master serve").body(json!({
+        "cluster_id": outcome.cluster_id,
+        "created": outcome.created,
+        "swarm_created": outcome.swarm_created,
+        "swarm_id": outcome.swarm_cluster_id,
+        "storage_changed": outcome.storage_changed,
+        "manager_address": outcome.manager_address,
+    })))
+}
+
+/// GlusterFS must be there, and this host's brick must have a place, before anything is recorded (S2-26, S2-27).
+async fn confirm_glusterfs(wanted: &StorageRecord) -> Result<(), Failure> {
+    let ability = gluster_ability();
+    if !ability.server || !ability.client {
+        return Err(Failure::message(Exit::MissingProgram, "GlusterFS is not installed on this host")
+            .reason("glusterfs-missing")
+            .hint(
+                "on Debian: `apt-get install glusterfs-server glusterfs-client`; or leave `--enable-glusterfs` out",
+            ));
+    }
+    GlusterCli::new(this_host::commander()).peers().await.map_err(|error| {
+        let next = "systemctl start glusterd";
+        match error {
+            GlusterError::DaemonDown => Failure::new(Exit::Waiting, error)
+                .reason("glusterd-down")
+                .hint("start it: `systemctl enable --now glusterd`")
+                .next(next),
+            other => Failure::new(Exit::Waiting, other)
+                .reason("glusterfs-unavailable")
+                .hint("see `systemctl status glusterd`")
+                .next(next),
+        }
+    })?;
+    let facts = LocalDisk
+        .inspect(&wanted.brick)
+        .await
+        .map_err(|error| Failure::new(Exit::StorageUnsafe, error).reason("brick-unreadable").hint("run as root"))?;
+    if facts.on_root_fs && !facts.exists && !wanted.allow_root_brick {
+        return Err(Failure::message(
+            Exit::StorageUnsafe,
+            format_args!("the brick {} would lie on the root file system, which it could fill up", wanted.brick),
+        )
+        .reason("brick-on-root")
+        .hint("mount a disk at `/data`, name another place with `--brick`, or allow it with `--allow-root-brick`"));
+    }
+    Ok(())
+}
+
+/// `clusterctl master reset`.
+pub(super) async fn reset(settings: &Settings, yes: bool) -> Result<Outcome, Failure> {
+    let directory = this_host::controller_dir(settings);
+    if !directory.exists() {
+        crate::cli::output::print_line("nothing to do: there is no controller's state here")?;
+        return Ok(Outcome::done("nothing-to-do"));
+    }
+    match Store::<ClusterState>::open(&directory, StoreOptions::default()).await {
+        Ok(store) => store.close().await,
+        Err(error @ OpenError::InUse { .. }) => {
+            return Err(Failure::new(Exit::Waiting, error)
+                .reason("controller-running")
+                .hint("stop the controller first (`systemctl stop clusterctl-master`, or Ctrl-C where it runs)"));
+        }
+        // What cannot be read may be erased all the same: that is what this command is for.
+        Err(error) => tracing::warn!("{error}"),
+    }
+    if !yes {
+        confirm(&format!("This erases the controller's registrations in `{}`.", directory.display()), "reset").await?;
+    }
+    std::fs::remove_dir_all(&directory).map_err(|error| {
+        Failure::new(
+            Exit::StorageUnsafe,
+            anyhow::Error::new(error).context(format!("cannot erase `{}`", directory.display())),
+        )
+        .reason("state-io")
+        .hint("run as root")
+    })?;
+    crate::cli::output::print_line("the controller's state is erased; Swarm, volumes and nodes are as they were")?;
+    Ok(Outcome::done("reset").next("clusterctl master init"))
+}

@@ -1,0 +1,103 @@
+//! `master status`.
+
+use serde_json::Value;
+
+use crate::cli::output::{Table, print};
+use crate::cli::{Failure, Outcome, OutputFormat, controller_socket};
+use crate::config::Settings;
+use crate::protocol::registration::RawRequest;
+
+/// `clusterctl master status`.
+pub(super) async fn run(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
+    let request = RawRequest { action: "status".to_owned(), ..RawRequest::default() };
+    let status = controller_socket::ask(settings, &request).await?;
+    if !output.is_structured() {
+        print(&summary(&status))?;
+        nodes(&status).print()?;
+        print(&footnotes(&status))?;
+    }
+    Ok(Outcome::printed().body(status))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn summary(status: &Value) -> String {
+    let gate = &status["Gate"];
+    let mut lines = vec![format!("cluster  {}", text(&status["ClusterId"]))];
+    let counts = format!("{} managers, {} workers", gate["Managers"], gate["Workers"]);
+    let need = if gate["State"] == "waiting" {
+        format!(" (waiting for {} and {})", gate["MinManagers"], gate["MinWorkers"])
+    } else {
+        String::new()
+    };
+    lines.push(format!("nodes    {counts}{need}"));
+    let swarm = &status["Swarm"];
+    let trouble = text(&swarm["Message"]);
+    let swarm = if trouble.is_empty() {
+        format!("{}, join at {}", text(&swarm["State"]), text(&swarm["Manager"]))
+    } else {
+        trouble
+    };
+    lines.push(format!("swarm    {swarm}"));
+    let volume = &status["Volume"];
+    if volume.is_object() {
+        let bricks = volume["Bricks"].as_array().map_or(0, Vec::len);
+        let state = if volume["Usable"] == true { "usable" } else { "not usable yet" };
+        lines.push(format!(
+            "volume   {}, {state}, {bricks} bricks, at {}",
+            text(&volume["Name"]),
+            text(&volume["Mount"])
+        ));
+        let message = text(&volume["Message"]);
+        if !message.is_empty() {
+            lines.push(format!("         {message}"));
+        }
+    }
+    format!("{}\n\n", lines.join("\n"))
+}
+
+fn nodes(status: &Value) -> Table {
+    let mut table = Table::new(["hostname", "address", "role", "swarm", "storage", "mount", "finding"]);
+    for node in status["Nodes"].as_array().into_iter().flatten() {
+        let swarm = match text(&node["SwarmRole"]).as_str() {
+            "" => text(&node["Swarm"]),
+            role => format!("{} ({role})", text(&node["Swarm"])),
+        };
+        let mounted = if node["Mounted"] == true { "mounted" } else { "" };
+        table.row([
+            text(&node["Hostname"]),
+            text(&node["Address"]),
+            text(&node["Role"]),
+            swarm,
+            text(&node["Storage"]),
+            mounted.to_owned(),
+            text(&node["Finding"]),
+        ]);
+    }
+    table
+}
+
+/// Members of the Swarm that nobody registered.
+fn footnotes(status: &Value) -> String {
+    let strangers: Vec<String> = status["Unregistered"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|member| {
+            format!("{} ({}, {})", text(&member["Hostname"]), text(&member["SwarmNodeId"]), text(&member["Swarm"]))
+        })
+        .collect();
+    if strangers.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\nin the Swarm but not registered: {}\n(left over from an earlier join: `docker node rm ID`; joined by hand: `clusterctl node join` there)\n",
+        strangers.join(", ")
+    )
+}

@@ -1,0 +1,48 @@
+//! `node leave` and `node remove`.
+
+use crate::cli::output::print_line;
+use crate::cli::{Exit, Failure, Outcome, controller_socket, explain, this_host};
+use crate::cluster::Hostname;
+use crate::config::Settings;
+use crate::nodeagent::leave::Leave;
+use crate::nodeagent::{identity, membership};
+use crate::protocol::registration::RawRequest;
+
+/// `clusterctl node leave`.
+pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
+    let directory = this_host::node_dir(settings);
+    let io = |error| Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("run as root");
+    let Some(identity) =
+        identity::load(&directory).map_err(|error| Failure::new(Exit::StorageUnsafe, error).reason("node-key"))?
+    else {
+        print_line("nothing to do: this host never joined")?;
+        return Ok(Outcome::done("nothing-to-do"));
+    };
+    let _turn = super::join::take_turn(&directory)?;
+    let leave = Leave {
+        master: super::master(settings, &directory)?,
+        identity,
+        hostname: this_host::hostname(settings)?,
+        hands: this_host::hands(settings),
+    };
+    let done = leave.run().await.map_err(explain::leave)?;
+    membership::forget(&directory).map_err(io)?;
+    if done.is_empty() {
+        print_line("nothing to do")?;
+        return Ok(Outcome::done("nothing-to-do"));
+    }
+    for line in &done {
+        print_line(&format!("done: {line}"))?;
+    }
+    Ok(Outcome::done("left").body(serde_json::json!({ "done": done })))
+}
+
+/// `clusterctl node remove`.
+pub(super) async fn remove(settings: &Settings, hostname: &str) -> Result<Outcome, Failure> {
+    let hostname =
+        Hostname::parse(hostname).map_err(|error| Failure::new(Exit::InvalidInput, error).reason("hostname"))?;
+    let request = RawRequest { action: "remove".to_owned(), hostname: hostname.to_string(), ..RawRequest::default() };
+    controller_socket::ask(settings, &request).await?;
+    print_line(&format!("`{hostname}` is no longer registered"))?;
+    Ok(Outcome::done("removed"))
+}

@@ -1,0 +1,157 @@
+//! Every key of the settings, once: its name in the file, its flag, its default and what it is for. The variable's
+//! name follows from the key's: `gluster.volume` is `CLUSTERCTL_GLUSTER_VOLUME`.
+
+/// One setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// With a dot between the file's section and its entry.
+    pub name: &'static str,
+    /// As the user types it; with both spellings where a pair of flags sets it.
+    pub flag: Option<&'static str>,
+    /// As text; empty where the setting is unset unless somebody sets it.
+    pub default: &'static str,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+}
+
+impl Key {
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// What the name of every variable of ours begins with.
+pub const VARIABLE_PREFIX: &str = "CLUSTERCTL_";
+/// Names the settings file, as `--config` does. Not a key: a file cannot name itself.
+pub const CONFIG_VARIABLE: &str = "CLUSTERCTL_CONFIG";
+
+const fn key(name: &'static str, flag: &'static str, default: &'static str) -> Key {
+    Key { name, flag: Some(flag), default, secret: false }
+}
+
+const fn no_flag(name: &'static str, default: &'static str) -> Key {
+    Key { name, flag: None, default, secret: false }
+}
+
+/// All keys, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    key("state_dir", "--state-dir", "/var/lib/clusterctl"),
+    key("socket", "--socket", "/run/clusterctl/clusterctl.sock"),
+    key("docker_socket", "--docker-socket", "/var/run/docker.sock"),
+    key("log.level", "--log-level", "info"),
+    key("log.file", "--log-file", ""),
+    key("log.format", "--log-format", "text"),
+    key("overlay.provider", "--overlay-provider", "none"),
+    Key { name: "overlay.config", flag: Some("--overlay-config"), default: "", secret: true },
+    key("gluster.enabled", "--enable-glusterfs / --disable-glusterfs", ""),
+    key("gluster.volume", "--volume", "shared"),
+    key("gluster.brick", "--brick", "/data/clusterctl/bricks/shared"),
+    key("gluster.mount", "--mount", "/mnt/shared"),
+    key("gluster.replica", "--replica", "3"),
+    key("gluster.arbiter", "--arbiter", "false"),
+    no_flag("gluster.settle", "5s"),
+    key("gluster.allow_root_brick", "--allow-root-brick", "false"),
+    no_flag("gluster.auth_allow_cidrs", ""),
+    key("master.listen", "--listen", "0.0.0.0:7000"),
+    key("master.advertise_addr", "--advertise-addr", ""),
+    key("master.min_managers", "--min-managers", "0"),
+    key("master.min_workers", "--min-workers", "0"),
+    key("master.wait_for_minimum", "--wait-for-minimum", "false"),
+    no_flag("master.max_connections", "2048"),
+    no_flag("master.max_connections_per_address", "64"),
+    no_flag("master.max_nodes", "200000"),
+    key("node.master", "--master", ""),
+    key("node.role", "--role", ""),
+    key("node.ip", "--ip", ""),
+    key("node.hostname", "--hostname", ""),
+    key("node.timeout", "--timeout", "10m"),
+];
+
+/// The key of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The candidate most like `word`, if one is like it at all: at most a third of its letters differ, or the last
+/// part of the candidate is the word.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.replace('-', "_").to_ascii_lowercase();
+    let limit = (word.chars().count() / 3).clamp(1, 4);
+    let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            let lower = candidate.to_ascii_lowercase();
+            let whole = distance(&word, &lower);
+            // `listen` for `master.listen`, `storage.volume` for `gluster.volume`.
+            let part = if last(&word) == last(&lower) { 1 } else { usize::MAX };
+            (whole.min(part), candidate)
+        })
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters must be put in, taken out or changed (Levenshtein).
+#[must_use]
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_follow_from_keys() {
+        assert_eq!(find("gluster.volume").unwrap().variable(), "CLUSTERCTL_GLUSTER_VOLUME");
+        // S2-22, S2-23: these two are named by the specification.
+        assert_eq!(find("log.file").unwrap().variable(), "CLUSTERCTL_LOG_FILE");
+        assert_eq!(find("log.level").unwrap().variable(), "CLUSTERCTL_LOG_LEVEL");
+        let mut variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
+        variables.sort();
+        variables.dedup();
+        assert_eq!(variables.len(), KEYS.len());
+        assert!(!variables.contains(&CONFIG_VARIABLE.to_owned()));
+    }
+
+    #[test]
+    fn suggests_what_was_meant() {
+        let names = || KEYS.iter().map(|key| key.name);
+        for (word, meant) in [
+            ("gluster.volum", Some("gluster.volume")),
+            ("gluster.replicas", Some("gluster.replica")),
+            ("listen", Some("master.listen")),
+            ("master.listne", Some("master.listen")),
+            ("state-dir", Some("state_dir")),
+            ("Master.Listen", Some("master.listen")),
+            ("storage.volume", Some("gluster.volume")),
+            ("kubernetes", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(word, names()), meant, "{word}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        for (a, b, d) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("same", "same", 0)] {
+            assert_eq!(distance(a, b), d);
+        }
+    }
+}

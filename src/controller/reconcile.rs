@@ -1,0 +1,330 @@
+//! The controller's own loop: makes pool and volume what the registered nodes add up to.
+//!
+//! It is woken by registrations and reports, or by a timer while something is unfinished; each round looks at the
+//! whole state and does what it calls for, and the next round is the retry. It alone changes pool and volume, one
+//! change at a time. When nothing is unfinished it starts no process and writes nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
+
+use super::command::{Command, StorageIntent, StorageRecord};
+use super::reply::StorageView;
+use super::state::{ClusterState, StorageRole};
+use super::storage_plan::{self, Candidate, PoolView, StoragePlan, StorageStep, StorageWait, Wanted};
+use super::store::Store;
+use crate::clock::Clock;
+use crate::cluster::NodeAddress;
+use crate::providers::gluster::{Brick, GlusterError, StoragePool, VolumeStatus};
+
+/// What the loop works with.
+pub struct Reconcile {
+    pub store: Store<ClusterState>,
+    pub pool: Arc<dyn StoragePool>,
+    /// This host's registered address: GlusterFS calls it `localhost`.
+    pub own_address: NodeAddress,
+    pub settle: SignedDuration,
+    /// Networks that may mount, instead of the registered addresses.
+    pub allowed_networks: Vec<ipnet::Ipv4Net>,
+    pub wake: Arc<Notify>,
+    pub publish: watch::Sender<Arc<StorageView>>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How long to wait after a round that failed, doubling.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(10);
+
+/// How a round ended.
+enum Round {
+    /// Nothing to do until something changes, or that moment comes.
+    Settled(Option<Timestamp>),
+    /// Something changed, or is about to: look again at once.
+    Again,
+    /// Unfinished: look again soon.
+    Unfinished,
+}
+
+impl Reconcile {
+    /// Runs until it is dropped.
+    pub async fn run(self) {
+        let mut pause = RETRY_FIRST;
+        let mut last_line = String::new();
+        let mut view = None;
+        loop {
+            let round = match self.round(&mut view).await {
+                Ok(round) => round,
+                Err(error) => {
+                    let line = error_line(&error);
+                    if line != last_line {
+                        tracing::warn!("storage: {line}");
+                        last_line.clone_from(&line);
+                    }
+                    view = None;
+                    self.publish_message(&line);
+                    Round::Unfinished
+                }
+            };
+            match round {
+                Round::Again => {
+                    pause = RETRY_FIRST;
+                    continue;
+                }
+                Round::Settled(None) => {
+                    pause = RETRY_FIRST;
+                    last_line.clear();
+                    self.wake.notified().await;
+                }
+                Round::Settled(Some(at)) => {
+                    pause = RETRY_FIRST;
+                    let wait = at.duration_since(self.clock.now());
+                    let wait = Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(1);
+                    drop(tokio::time::timeout(wait, self.wake.notified()).await);
+                }
+                Round::Unfinished => {
+                    drop(tokio::time::timeout(pause, self.wake.notified()).await);
+                    pause = (pause * 2).min(RETRY_MOST);
+                }
+            }
+        }
+    }
+
+    async fn round(&self, known: &mut Option<PoolView>) -> Result<Round, GlusterError> {
+        let Some(wanted) = self.wanted() else {
+            return Ok(Round::Settled(None));
+        };
+        // Letting a node mount needs no fresh look at a whole volume: nobody else changes the access list.
+        if let Some(view) = known
+            && let Some(value) = access_list_only(&wanted, view, self.clock.now())
+        {
+            self.apply(&wanted, &StorageStep::Allow { value }).await?;
+            if let Some(volume) = &mut view.volume {
+                volume
+                    .options
+                    .insert("auth.allow".to_owned(), wanted.allowed.iter().cloned().collect::<Vec<_>>().join(","));
+            }
+            let plan = storage_plan::plan(&wanted, view, self.clock.now());
+            self.publish(&wanted, view, &plan);
+            return Ok(Round::Again);
+        }
+        let view = match known.take() {
+            Some(view) if is_at_rest(&storage_plan::plan(&wanted, &view, self.clock.now())) => view,
+            _ => self.observe(&wanted).await?,
+        };
+        let plan = storage_plan::plan(&wanted, &view, self.clock.now());
+        self.publish(&wanted, &view, &plan);
+        if plan.steps.is_empty() {
+            let at = storage_plan::wake_at(&plan);
+            let rest = is_at_rest(&plan);
+            *known = Some(view);
+            // What other hosts have to bring about first is announced by a wake; what the pool has to is not.
+            return Ok(if rest || waits_for_nodes(&plan) {
+                Round::Settled(at)
+            } else {
+                *known = None;
+                Round::Unfinished
+            });
+        }
+        let probes: Vec<NodeAddress> = plan
+            .steps
+            .iter()
+            .filter_map(|step| if let StorageStep::Probe(address) = step { Some(*address) } else { None })
+            .collect();
+        for step in &plan.steps {
+            if !matches!(step, StorageStep::Probe(_)) && !probes.is_empty() {
+                continue;
+            }
+            self.apply(&wanted, step).await?;
+        }
+        let only_restart = plan.steps.iter().all(|step| matches!(step, StorageStep::Start { force: true }));
+        Ok(if only_restart { Round::Unfinished } else { Round::Again })
+    }
+
+    /// What the volume is to be; `None` if storage is off.
+    fn wanted(&self) -> Option<Wanted> {
+        self.store.read(|state| {
+            let volume = state.storage()?.clone();
+            let mut nodes: Vec<_> = state.nodes().filter(|node| node.storage != StorageRole::None).collect();
+            nodes.sort_by_key(|node| node.ordinal);
+            let candidates = nodes
+                .iter()
+                .filter(|node| node.storage == StorageRole::Brick)
+                .map(|node| Candidate {
+                    hostname: node.hostname.clone(),
+                    address: node.address,
+                    prepared: node.report.brick_ready || !node.keyed,
+                    mark: node.report.brick_mark.clone(),
+                    registered_at: node.registered_at,
+                })
+                .collect();
+            let allowed: BTreeSet<String> = if self.allowed_networks.is_empty() {
+                nodes.iter().map(|node| node.address.to_string()).collect()
+            } else {
+                self.allowed_networks.iter().map(ToString::to_string).collect()
+            };
+            let served_before = nodes.iter().any(|node| node.report.mounted);
+            Some(Wanted {
+                volume,
+                candidates,
+                allowed,
+                settle: self.settle,
+                intent: state.intent().cloned(),
+                served_before,
+            })
+        })
+    }
+
+    async fn observe(&self, wanted: &Wanted) -> Result<PoolView, GlusterError> {
+        let (peers, volume) = tokio::join!(self.pool.peers(), self.pool.volume(&wanted.volume.volume));
+        let (mut peers, volume) = (peers?, volume?);
+        for peer in &mut peers {
+            if peer.hostname == "localhost" {
+                peer.hostname = self.own_address.to_string();
+            }
+        }
+        let bricks = match &volume {
+            Some(volume) if volume.status == VolumeStatus::Started => {
+                self.pool.brick_status(&wanted.volume.volume).await?
+            }
+            Some(_) | None => Vec::new(),
+        };
+        Ok(PoolView { peers, volume, bricks })
+    }
+
+    async fn apply(&self, wanted: &Wanted, step: &StorageStep) -> Result<(), GlusterError> {
+        let name = &wanted.volume.volume;
+        match step {
+            StorageStep::Probe(address) => {
+                tracing::info!(%address, "storage: taking the host into the GlusterFS pool");
+                self.pool.probe(*address).await
+            }
+            StorageStep::Create(volume) => {
+                let bricks = texts(&volume.bricks);
+                self.intend(&wanted.volume, &bricks).await?;
+                tracing::info!(volume = %name, replica = volume.replica, bricks = bricks.join(","), "storage: creating the volume");
+                self.pool.create(volume).await
+            }
+            StorageStep::Allow { value } => {
+                tracing::info!(volume = %name, allow = value, "storage: setting who may mount the volume");
+                self.pool.set_option(name, "auth.allow", value).await
+            }
+            StorageStep::Start { force } => {
+                let why = if *force { "restarting brick processes that are down" } else { "starting the volume" };
+                tracing::info!(volume = %name, "storage: {why}");
+                self.pool.start(name, *force).await
+            }
+            StorageStep::AddBricks { replica, bricks, force } => {
+                let texts = texts(bricks);
+                self.intend(&wanted.volume, &texts).await?;
+                tracing::info!(volume = %name, replica, bricks = texts.join(","), "storage: adding bricks; existing files are copied in the background");
+                let arbiter = u32::from(wanted.volume.arbiter);
+                self.pool.add_bricks(name, *replica, arbiter, bricks, *force).await?;
+                if wanted.volume.replica as usize == bricks.len() {
+                    self.pool.fix_layout(name).await?;
+                }
+                Ok(())
+            }
+            StorageStep::ForgetIntent => self.record(Command::ClearIntent).await,
+        }
+    }
+
+    /// Records what is about to be tried, before it is.
+    async fn intend(&self, volume: &StorageRecord, bricks: &[String]) -> Result<(), GlusterError> {
+        let intent = StorageIntent { volume: volume.volume.clone(), bricks: bricks.to_vec(), at: self.clock.now() };
+        self.record(Command::RecordIntent { intent }).await
+    }
+
+    async fn record(&self, command: Command) -> Result<(), GlusterError> {
+        self.store.commit(command).await.map(drop).map_err(|error| GlusterError::Refused {
+            command: "(none: the intent must be on disk first)".to_owned(),
+            message: error.to_string(),
+        })
+    }
+
+    fn publish(&self, wanted: &Wanted, view: &PoolView, plan: &StoragePlan) {
+        let volume = view.volume.as_ref();
+        let message = plan.waits.first().map(ToString::to_string).unwrap_or_default();
+        let allowed = volume
+            .and_then(|volume| volume.options.get("auth.allow"))
+            .map(|value| value.split(',').map(str::to_owned).collect())
+            .unwrap_or_default();
+        let next = StorageView {
+            volume_id: volume.map(|volume| volume.id.clone()).unwrap_or_default(),
+            mountable: plan.mountable,
+            allowed,
+            bricks: volume.map(|volume| volume.bricks.clone()).unwrap_or_default(),
+            reset: plan.reset.iter().map(ToString::to_string).collect(),
+            message,
+        };
+        self.publish.send_if_modified(|current| {
+            if **current == next {
+                return false;
+            }
+            if current.message != next.message && !next.message.is_empty() {
+                tracing::info!(volume = %wanted.volume.volume, "storage waits: {}", next.message);
+            }
+            if next.mountable && !current.mountable {
+                tracing::info!(volume = %wanted.volume.volume, "storage: the volume is ready to be mounted");
+            }
+            *current = Arc::new(next);
+            true
+        });
+    }
+
+    fn publish_message(&self, line: &str) {
+        self.publish.send_if_modified(|current| {
+            if current.message == line {
+                return false;
+            }
+            *current = Arc::new(StorageView { message: line.to_owned(), ..(**current).clone() });
+            true
+        });
+    }
+}
+
+fn texts(bricks: &[Brick]) -> Vec<String> {
+    bricks.iter().map(Brick::to_string).collect()
+}
+
+/// The new access list, if that is all that is to be done to a volume that is otherwise at rest.
+fn access_list_only(wanted: &Wanted, view: &PoolView, now: Timestamp) -> Option<String> {
+    let plan = storage_plan::plan(wanted, view, now);
+    match plan.steps.as_slice() {
+        [StorageStep::Allow { value }] if plan.mountable => Some(value.clone()),
+        _ => None,
+    }
+}
+
+/// Nothing to do and nothing awaited.
+fn is_at_rest(plan: &StoragePlan) -> bool {
+    plan.steps.is_empty() && plan.waits.is_empty()
+}
+
+/// Whether all that is awaited is announced by a registration, a report, or the operator.
+fn waits_for_nodes(plan: &StoragePlan) -> bool {
+    plan.waits.iter().all(|wait| match wait {
+        StorageWait::NoBricks
+        | StorageWait::Unprepared(_)
+        | StorageWait::Settling { .. }
+        | StorageWait::IncompleteSet { .. }
+        | StorageWait::MarkedBricks(_) => true,
+        StorageWait::PeersNotConnected(_)
+        | StorageWait::OtherVolume { .. }
+        | StorageWait::StoppedByOperator
+        | StorageWait::BricksOffline(_) => false,
+    })
+}
+
+fn error_line(error: &GlusterError) -> String {
+    let mut line = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

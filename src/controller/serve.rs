@@ -1,0 +1,219 @@
+//! `master serve`: opens the state, registers this host, and runs listener and reconcile loop until told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use tokio::sync::{Notify, watch};
+
+use super::admission::{self, Policy, Source};
+use super::command::{Command, StorageRecord, SwarmRecord, Thresholds};
+use super::front_door::FrontDoor;
+use super::listener::{ListenError, ListenOptions, Listener};
+use super::overview::Counters;
+use super::reconcile::Reconcile;
+use super::reply::{OverlayWords, StorageView, SwarmView};
+use super::state::{ClusterState, StorageRole};
+use super::store::{CommitError, OpenError, Store, StoreOptions};
+use super::swarm_view::SwarmWatch;
+use crate::clock::Clock;
+use crate::cluster::NodeAddress;
+use crate::protocol::registration::Registration;
+use crate::providers::gluster::StoragePool;
+use crate::providers::swarm::{LocalState, SwarmEngine};
+
+/// What the operator says about the shared volume this time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageChoice {
+    /// Nothing: what is on record holds.
+    AsRecorded,
+    On(StorageRecord),
+    Off,
+}
+
+/// What the controller works with.
+pub struct ServeOptions {
+    /// The controller's own directory.
+    pub state_dir: PathBuf,
+    pub listen: ListenOptions,
+    pub policy: Policy,
+    pub need: Option<Thresholds>,
+    pub overlay: OverlayWords,
+    pub storage: StorageChoice,
+    pub settle: SignedDuration,
+    pub allowed_networks: Vec<ipnet::Ipv4Net>,
+    /// Where nodes join the Swarm, if the operator named an address.
+    pub advertise: Option<NodeAddress>,
+    /// This host, which counts as a manager; `None` if it has no address that others could reach.
+    pub own: Registration,
+    pub engine: Arc<dyn SwarmEngine>,
+    pub pool: Arc<dyn StoragePool>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why the controller does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the controller's state cannot be opened")]
+    Open(#[source] OpenError),
+    #[error("the controller's state cannot be written")]
+    Commit(#[source] CommitError),
+    #[error("the controller cannot listen")]
+    Listen(#[source] ListenError),
+    #[error("this host cannot be registered")]
+    OwnHost(#[source] admission::Refusal),
+    #[error("`{field}` is on record as `{recorded}`, and nodes hold bricks for it; it cannot become `{asked}`")]
+    StorageDiffers { field: &'static str, recorded: String, asked: String },
+    /// The state is empty although this host manages a Swarm with other nodes: answering from it would be wrong.
+    #[error("the controller's state is empty, but this host manages a Swarm of {members} nodes")]
+    EmptyState { members: usize },
+}
+
+/// Runs the controller until `shutdown` turns true; `ready` is called once the port is open.
+///
+/// # Errors
+/// If it cannot start. Once started it keeps running.
+pub async fn run(
+    options: ServeOptions,
+    shutdown: watch::Receiver<bool>,
+    ready: impl FnOnce(&Listener) + Send,
+) -> Result<(), ServeError> {
+    let store: Store<ClusterState> =
+        Store::open(&options.state_dir, StoreOptions::default()).await.map_err(ServeError::Open)?;
+    refuse_empty_state(&store, &options).await?;
+    initialise(&store, options.clock.as_ref()).await?;
+    configure_storage(&store, &options.storage).await?;
+    let own_address = register_own_host(&store, &options).await?;
+
+    let swarm = Arc::new(SwarmWatch::new(Arc::clone(&options.engine), options.advertise));
+    let wake = Arc::new(Notify::new());
+    let (publish, storage) = watch::channel(Arc::new(StorageView::default()));
+    let reconcile = Reconcile {
+        store: store.clone(),
+        pool: options.pool,
+        own_address,
+        settle: options.settle,
+        allowed_networks: options.allowed_networks,
+        wake: Arc::clone(&wake),
+        publish,
+        clock: Arc::clone(&options.clock),
+    };
+    let door = Arc::new(FrontDoor {
+        store: store.clone(),
+        policy: options.policy,
+        need: options.need,
+        overlay: options.overlay,
+        swarm: Arc::clone(&swarm),
+        storage,
+        wake,
+        clock: options.clock,
+        counters: Arc::new(Counters::default()),
+        said: std::sync::Mutex::default(),
+    });
+    let listener = Listener::bind(&options.listen).await.map_err(ServeError::Listen)?;
+    ready(&listener);
+    let loops = [tokio::spawn(reconcile.run()), tokio::spawn(record_swarm(store.clone(), swarm))];
+    listener.serve(door, shutdown).await;
+    for task in loops {
+        task.abort();
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn commit(store: &Store<ClusterState>, command: Command) -> Result<(), ServeError> {
+    store.commit(command).await.map(drop).map_err(ServeError::Commit)
+}
+
+async fn refuse_empty_state(store: &Store<ClusterState>, options: &ServeOptions) -> Result<(), ServeError> {
+    if store.read(|state| state.cluster_id().is_some()) {
+        return Ok(());
+    }
+    let managed =
+        options.engine.inspect().await.is_ok_and(|engine| engine.state == LocalState::Active && engine.manager);
+    if managed {
+        let members = options.engine.members().await.unwrap_or_default().len();
+        if members > 1 {
+            return Err(ServeError::EmptyState { members });
+        }
+    }
+    Ok(())
+}
+
+/// Gives the cluster its id, once.
+pub(super) async fn initialise(store: &Store<ClusterState>, clock: &dyn Clock) -> Result<bool, ServeError> {
+    if store.read(|state| state.cluster_id().is_some()) {
+        return Ok(false);
+    }
+    let cluster_id = uuid::Uuid::new_v4().to_string();
+    tracing::info!(cluster = cluster_id, "a new cluster");
+    commit(store, Command::Initialise { cluster_id, at: clock.now() }).await?;
+    Ok(true)
+}
+
+/// Records what the operator says about storage; says whether that was news.
+pub(super) async fn configure_storage(store: &Store<ClusterState>, choice: &StorageChoice) -> Result<bool, ServeError> {
+    let storage = match choice {
+        StorageChoice::AsRecorded => return Ok(false),
+        StorageChoice::Off => None,
+        StorageChoice::On(storage) => Some(storage.clone()),
+    };
+    let differs = store.read(|state| {
+        let bricks = state.nodes().any(|node| node.storage == StorageRole::Brick);
+        match (state.storage(), &storage) {
+            (Some(recorded), Some(asked)) if bricks => difference(recorded, asked),
+            _ => None,
+        }
+    });
+    if let Some((field, recorded, asked)) = differs {
+        return Err(ServeError::StorageDiffers { field, recorded, asked });
+    }
+    if store.read(|state| state.storage() == storage.as_ref()) {
+        return Ok(false);
+    }
+    commit(store, Command::ConfigureStorage { storage }).await?;
+    Ok(true)
+}
+
+/// The first setting in which two volumes differ that cannot change once bricks exist.
+fn difference(recorded: &StorageRecord, asked: &StorageRecord) -> Option<(&'static str, String, String)> {
+    let pairs = [
+        ("gluster.volume", recorded.volume.to_string(), asked.volume.to_string()),
+        ("gluster.brick", recorded.brick.to_string(), asked.brick.to_string()),
+        ("gluster.mount", recorded.mount.to_string(), asked.mount.to_string()),
+        ("gluster.replica", recorded.replica.to_string(), asked.replica.to_string()),
+        ("gluster.arbiter", recorded.arbiter.to_string(), asked.arbiter.to_string()),
+    ];
+    pairs.into_iter().find(|(_, recorded, asked)| recorded != asked)
+}
+
+/// Registers the controller's own host, so that it counts.
+async fn register_own_host(store: &Store<ClusterState>, options: &ServeOptions) -> Result<NodeAddress, ServeError> {
+    let now = options.clock.now();
+    let (unchanged, node) = store
+        .read(|state| {
+            admission::admit(state, options.policy, &options.own, Source::Local, now)
+                .map(|node| (state.is_registered_as(&node), node))
+        })
+        .map_err(ServeError::OwnHost)?;
+    let address = node.address;
+    if !unchanged {
+        tracing::info!(hostname = %node.hostname, address = %node.address, role = %node.role, "this host registers itself");
+        commit(store, Command::Register { node, at: now }).await?;
+    }
+    Ok(address)
+}
+
+/// Records which Swarm this cluster is, as soon as there is one.
+async fn record_swarm(store: Store<ClusterState>, swarm: Arc<SwarmWatch>) {
+    while store.read(|state| state.swarm().is_none()) {
+        if let SwarmView::Ready(access) = swarm.view().await {
+            let record = SwarmRecord { cluster_id: access.cluster_id, ca_digest: access.ca_digest.to_string() };
+            tracing::info!(swarm = record.cluster_id, "this cluster's Swarm is on record");
+            if store.commit(Command::RecordSwarm { swarm: record }).await.is_ok() {
+                return;
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+}

@@ -1,0 +1,241 @@
+//! The rules that save data, one test each.
+
+use super::*;
+use crate::cluster::{MountPoint, VolumeName};
+
+const PATH: &str = "/data/clusterctl/bricks/shared";
+
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
+fn record(replica: u32, arbiter: bool) -> StorageRecord {
+    StorageRecord {
+        volume: VolumeName::parse("shared").unwrap(),
+        brick: BrickPath::parse(PATH).unwrap(),
+        mount: MountPoint::parse("/mnt/shared").unwrap(),
+        replica,
+        arbiter,
+        allow_root_brick: false,
+    }
+}
+
+fn address(n: u8) -> NodeAddress {
+    NodeAddress::parse(&format!("10.0.0.{n}")).unwrap()
+}
+
+fn candidate(n: u8) -> Candidate {
+    Candidate {
+        hostname: Hostname::parse(&format!("h{n}")).unwrap(),
+        address: address(n),
+        prepared: true,
+        mark: String::new(),
+        registered_at: now(),
+    }
+}
+
+fn wanted(bricks: u8) -> Wanted {
+    Wanted {
+        volume: record(3, false),
+        candidates: (1..=bricks).map(candidate).collect(),
+        allowed: (1..=bricks).map(|n| address(n).to_string()).collect(),
+        settle: SignedDuration::from_secs(5),
+        intent: None,
+        served_before: false,
+    }
+}
+
+fn brick(n: u8) -> Brick {
+    Brick { host: format!("10.0.0.{n}"), path: PATH.into() }
+}
+
+fn pool(hosts: u8) -> PoolView {
+    let peer = |n: u8| Peer {
+        uuid: n.to_string(),
+        hostname: format!("10.0.0.{n}"),
+        connected: true,
+        state: 3,
+        state_text: "Peer in Cluster".into(),
+    };
+    PoolView { peers: (1..=hosts).map(peer).collect(), volume: None, bricks: Vec::new() }
+}
+
+fn volume(bricks: &[u8], replica: u32, allowed: u8) -> Volume {
+    let allow = (1..=allowed).map(|n| format!("10.0.0.{n}")).collect::<Vec<_>>().join(",");
+    Volume {
+        name: "shared".into(),
+        id: "id".into(),
+        status: VolumeStatus::Started,
+        replica,
+        arbiter: 0,
+        bricks: bricks.iter().map(|n| brick(*n)).collect(),
+        options: [("auth.allow".to_owned(), allow)].into(),
+    }
+}
+
+fn serving(bricks: &[u8], replica: u32, allowed: u8) -> PoolView {
+    let volume = volume(bricks, replica, allowed);
+    let online = volume.bricks.iter().map(|brick| BrickStatus { brick: brick.clone(), online: true }).collect();
+    PoolView { volume: Some(volume), bricks: online, ..pool(9) }
+}
+
+fn later() -> Timestamp {
+    now() + SignedDuration::from_secs(60)
+}
+
+/// With the whole set there, nothing is waited for: create, close to strangers, start.
+#[test]
+fn a_whole_set_is_created_closed_and_started_at_once() {
+    let plan = plan(&wanted(3), &pool(3), now());
+    let [StorageStep::Create(new), StorageStep::Allow { value }, StorageStep::Start { force: false }] = &plan.steps[..]
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!((new.replica, new.bricks.len(), new.force), (3, 3, false));
+    assert_eq!(value, "10.0.0.1,10.0.0.2,10.0.0.3");
+    assert!(plan.waits.is_empty() && !plan.mountable);
+}
+
+/// Never replica 2: two bricks wait, and then start with one.
+#[test]
+fn fewer_bricks_than_a_set_wait_and_then_start_with_one() {
+    for bricks in [1, 2] {
+        let early = plan(&wanted(bricks), &pool(bricks), now());
+        assert!(early.steps.is_empty(), "{early:?}");
+        assert!(matches!(early.waits[..], [StorageWait::Settling { .. }]));
+        assert_eq!(wake_at(&early), Some(now() + SignedDuration::from_secs(5)));
+        let late = plan(&wanted(bricks), &pool(bricks), later());
+        let StorageStep::Create(new) = &late.steps[0] else { panic!("{late:?}") };
+        assert_eq!((new.replica, new.bricks.len()), (1, 1));
+    }
+}
+
+/// DECISIONS on arbiters: made with three bricks at once, never grown into.
+#[test]
+fn an_arbiter_volume_waits_for_its_whole_set() {
+    let two = Wanted { volume: record(3, true), ..wanted(2) };
+    let waiting = plan(&two, &pool(2), later());
+    assert!(waiting.steps.is_empty() && matches!(waiting.waits[..], [StorageWait::IncompleteSet { .. }]));
+    let three = Wanted { volume: record(3, true), ..wanted(3) };
+    let StorageStep::Create(new) = &plan(&three, &pool(3), now()).steps[0] else { panic!("a create") };
+    assert_eq!((new.replica, new.arbiter), (3, 1));
+}
+
+#[test]
+fn hosts_outside_the_pool_are_probed_before_their_bricks_are_ready() {
+    let mut wanted = wanted(3);
+    wanted.candidates[2].prepared = false;
+    let plan = plan(&wanted, &pool(1), now());
+    assert_eq!(plan.steps, [StorageStep::Probe(address(2)), StorageStep::Probe(address(3))]);
+    assert!(plan.waits.contains(&StorageWait::Unprepared(vec![Hostname::parse("h3").unwrap()])));
+}
+
+#[test]
+fn a_peer_that_is_not_connected_is_waited_for() {
+    let mut view = pool(3);
+    view.peers[1].connected = false;
+    let plan = plan(&wanted(3), &view, now());
+    assert!(plan.steps.is_empty() && matches!(plan.waits[..], [StorageWait::PeersNotConnected(_)]));
+}
+
+/// A node that died before its brick was ready does not hold up the others.
+#[test]
+fn prepared_bricks_are_taken_first() {
+    let mut wanted = wanted(4);
+    wanted.candidates[0].prepared = false;
+    let StorageStep::Create(new) = &plan(&wanted, &pool(4), now()).steps[0] else { panic!("a create") };
+    assert_eq!(new.bricks, [brick(2), brick(3), brick(4)]);
+}
+
+/// A half-made create is healed only where the record says that it was ours.
+#[test]
+fn marked_bricks_are_cleaned_only_by_intent() {
+    let mut marked = wanted(3);
+    marked.candidates[1].mark = "dead-beef".into();
+    let stuck = plan(&marked, &pool(3), now());
+    assert!(stuck.steps.is_empty() && stuck.reset.is_empty());
+    marked.intent = Some(StorageIntent {
+        volume: VolumeName::parse("shared").unwrap(),
+        bricks: vec![brick(2).to_string()],
+        at: now(),
+    });
+    let healing = plan(&marked, &pool(3), now());
+    assert_eq!((healing.steps, healing.reset), (vec![], vec![address(2)]));
+}
+
+#[test]
+fn a_created_volume_is_closed_to_strangers_before_it_starts() {
+    let created = Volume { status: VolumeStatus::Created, options: Default::default(), ..volume(&[1, 2, 3], 3, 0) };
+    let view = PoolView { volume: Some(created), ..pool(3) };
+    let steps = plan(&wanted(3), &view, now()).steps;
+    assert!(matches!(steps[..], [StorageStep::Allow { .. }, StorageStep::Start { force: false }]), "{steps:?}");
+}
+
+#[test]
+fn a_volume_that_was_stopped_by_hand_stays_stopped() {
+    let stopped = Volume { status: VolumeStatus::Stopped, ..volume(&[1, 2, 3], 3, 3) };
+    let plan = plan(&wanted(3), &PoolView { volume: Some(stopped), ..pool(3) }, now());
+    assert!(plan.steps.is_empty() && plan.waits == [StorageWait::StoppedByOperator]);
+}
+
+#[test]
+fn a_volume_of_other_bricks_is_left_alone() {
+    let plan = plan(&wanted(3), &serving(&[1, 2, 7], 3, 3), now());
+    assert!(plan.steps.is_empty() && !plan.mountable);
+    assert_eq!(plan.waits, [StorageWait::OtherVolume { found: vec![brick(7).to_string()] }]);
+}
+
+/// S2-73, growth: one brick, then straight to replica 3, then sets of three.
+#[test]
+fn grows_in_whole_sets_only() {
+    let grows = |candidates: u8, view: &PoolView| -> Option<usize> {
+        let plan = plan(&wanted(candidates), view, later());
+        plan.steps.iter().find_map(|step| match step {
+            StorageStep::AddBricks { replica: 3, bricks, .. } => Some(bricks.len()),
+            _ => None,
+        })
+    };
+    assert_eq!(grows(2, &serving(&[1], 1, 2)), None);
+    assert_eq!(grows(3, &serving(&[1], 1, 3)), Some(2));
+    assert_eq!(grows(4, &serving(&[1, 2, 3], 3, 4)), None);
+    assert_eq!(grows(5, &serving(&[1, 2, 3], 3, 5)), None);
+    assert_eq!(grows(6, &serving(&[1, 2, 3], 3, 6)), Some(3));
+}
+
+/// S2-74, DECISIONS on `auth.allow`: a node is let in before it mounts, and goes when it has left.
+#[test]
+fn the_access_list_follows_the_registered_nodes() {
+    let plan_for = |allowed: u8| plan(&wanted(3), &serving(&[1, 2, 3], 3, allowed), now());
+    assert_eq!(plan_for(3).steps, []);
+    for have in [2, 4] {
+        assert_eq!(plan_for(have).steps, [StorageStep::Allow { value: "10.0.0.1,10.0.0.2,10.0.0.3".into() }]);
+    }
+}
+
+#[test]
+fn the_first_mount_waits_for_every_brick_and_later_ones_for_a_quorum() {
+    let mut view = serving(&[1, 2, 3], 3, 3);
+    view.bricks[2].online = false;
+    view.peers[2].connected = false;
+    let first = plan(&wanted(3), &view, now());
+    assert!(!first.mountable && first.steps.is_empty() && matches!(first.waits[..], [StorageWait::BricksOffline(_)]));
+    let again = plan(&Wanted { served_before: true, ..wanted(3) }, &view, now());
+    assert!(again.mountable);
+    view.bricks[1].online = false;
+    assert!(!plan(&Wanted { served_before: true, ..wanted(3) }, &view, now()).mountable);
+}
+
+#[test]
+fn a_dead_brick_process_on_a_live_host_is_restarted() {
+    let mut view = serving(&[1, 2, 3], 3, 3);
+    view.bricks[0].online = false;
+    assert_eq!(plan(&wanted(3), &view, now()).steps, [StorageStep::Start { force: true }]);
+}
+
+#[test]
+fn a_finished_intent_is_forgotten() {
+    let intent =
+        StorageIntent { volume: VolumeName::parse("shared").unwrap(), bricks: vec![brick(1).to_string()], at: now() };
+    let wanted = Wanted { intent: Some(intent), ..wanted(3) };
+    assert_eq!(plan(&wanted, &serving(&[1, 2, 3], 3, 3), now()).steps, [StorageStep::ForgetIntent]);
+}

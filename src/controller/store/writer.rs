@@ -1,0 +1,390 @@
+//! The one thread that writes: batches, applies, folds, compacts, and reopens after an error.
+//!
+//! One thread, because the database has one writer and because the order of the journal is the order of the state.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use super::directory::{self, Lock};
+use super::redb::{Disk, DiskError, Extent};
+use super::{CommitError, Committed, Machine, OpenError, RecordError, Shared, Store, StoreOptions};
+
+/// The file may be this much larger than twice what lives before it is compacted.
+const COMPACT_SLACK: u64 = 16 * 1024 * 1024;
+
+/// What other threads send to the writer.
+pub(super) enum Submission<M: Machine> {
+    Commit { command: M::Command, record: Vec<u8>, answer: Answer<M> },
+    Close,
+}
+
+type Answer<M> = oneshot::Sender<Result<Committed<<M as Machine>::Effect>, CommitError>>;
+type Waiting<M> = (<M as Machine>::Command, Vec<u8>, Answer<M>);
+
+/// Why a file cannot be loaded or taken up again.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("{place}: {source}")]
+    Record { place: String, source: RecordError },
+}
+
+pub(super) struct Writer<M: Machine> {
+    machine: Arc<RwLock<M>>,
+    shared: Arc<Shared>,
+    inbox: Receiver<Submission<M>>,
+    changed: watch::Sender<u64>,
+    options: StoreOptions,
+    path: PathBuf,
+    /// `None` after an error, until it is opened again.
+    disk: Option<Disk>,
+    extent: Extent,
+    /// Rows that changed and are not folded; kept here when a fold fails.
+    unfolded: BTreeMap<String, Option<Vec<u8>>>,
+    unfolded_since: Option<Instant>,
+    /// When to try to reopen, and how long to wait after that.
+    reopen: (Instant, Duration),
+    /// The file's size after the last compaction, which it may not get below.
+    compacted_to: u64,
+    _lock: Lock,
+    /// Dropped last: then the files are free.
+    _ended: watch::Sender<()>,
+}
+
+impl<M: Machine> Writer<M> {
+    /// Opens or makes the state in `dir`, loads it and starts the thread.
+    pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store<M>, OpenError> {
+        directory::prepare(dir)?;
+        let lock = Lock::take(dir)?;
+        let path = directory::database(dir);
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        if !path.try_exists().map_err(io)? {
+            create(dir, &path, &options)?;
+        }
+        let opened = |error: LoadError| open_error(dir, &path, error);
+        let disk = Disk::open(&path, options.medium.as_ref(), options.cache).map_err(|error| opened(error.into()))?;
+        let mut machine = M::default();
+        let extent = load(&disk, &mut machine).map_err(opened)?;
+        let unfolded = take_changes(&mut machine);
+
+        let (submit, inbox) = sync_channel(options.queue);
+        let (changed, changes) = watch::channel(extent.last);
+        let (ended, ends) = watch::channel(());
+        let machine = Arc::new(RwLock::new(machine));
+        let shared = Arc::new(Shared::default());
+        let store = Store {
+            machine: Arc::clone(&machine),
+            shared: Arc::clone(&shared),
+            inbox: submit,
+            changed: changes,
+            ended: ends,
+        };
+        let writer = Self {
+            machine,
+            shared,
+            inbox,
+            changed,
+            reopen: (Instant::now(), options.reopen.0),
+            options,
+            path: path.clone(),
+            compacted_to: 0,
+            disk: Some(disk),
+            extent,
+            unfolded_since: (extent.last > extent.folded).then(Instant::now),
+            unfolded,
+            _lock: lock,
+            _ended: ended,
+        };
+        writer.post();
+        let thread = std::thread::Builder::new().name("store".to_owned());
+        thread.spawn(move || writer.run()).map_err(|source| OpenError::Io { path, source })?;
+        Ok(store)
+    }
+
+    fn run(mut self) {
+        loop {
+            let mut batch = Vec::new();
+            let mut open = true;
+            match self.inbox.recv_timeout(self.idle_time()) {
+                Ok(submission) => self.collect(submission, &mut batch, &mut open),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => open = false,
+            }
+            while batch.len() < self.options.batch {
+                match self.inbox.try_recv() {
+                    Ok(submission) => self.collect(submission, &mut batch, &mut open),
+                    Err(_) => break,
+                }
+            }
+            let more = batch.len() == self.options.batch;
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
+            if (!open || self.shared.closing.load(Ordering::Acquire)) && !more {
+                break;
+            }
+            self.keep_house();
+        }
+        if self.disk.is_some() && self.extent.last > self.extent.folded {
+            self.fold();
+        }
+        // Field by field: the database before the lock, the lock before the word that both are free.
+        drop(self.disk.take());
+    }
+
+    fn collect(&self, submission: Submission<M>, batch: &mut Vec<Waiting<M>>, open: &mut bool) {
+        match submission {
+            Submission::Commit { command, record, answer } => {
+                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+                batch.push((command, record, answer));
+            }
+            Submission::Close => *open = false,
+        }
+    }
+
+    /// How long nothing has to be done if nothing comes.
+    fn idle_time(&self) -> Duration {
+        match (&self.disk, self.unfolded_since) {
+            (None, _) => self.reopen.0.saturating_duration_since(Instant::now()),
+            (Some(_), Some(since)) => self.options.fold_after.saturating_sub(since.elapsed()),
+            (Some(_), None) => Duration::from_secs(3600),
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Waiting<M>>) {
+        let first = self.extent.last + 1;
+        let outcome = match &self.disk {
+            Some(disk) => disk.append(first, batch.iter().map(|(_, record, _)| record.as_slice())),
+            None => Err(DiskError::Failed(self.failure())),
+        };
+        if let Err(error) = outcome {
+            let error = CommitError::Storage(error.to_string());
+            // First the flag, then the answers: who asks again gets the answer at once.
+            self.fail(&error.to_string());
+            for (_, _, answer) in batch {
+                // Nobody may wait for it any more.
+                answer.send(Err(error.clone())).ok();
+            }
+            return;
+        }
+        let mut answers = Vec::with_capacity(batch.len());
+        {
+            let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
+            for (sequence, (command, _, answer)) in (first..).zip(batch) {
+                let effect = machine.apply(sequence, &command);
+                self.extent.last = sequence;
+                answers.push((answer, Committed { sequence, effect }));
+            }
+        }
+        self.unfolded_since.get_or_insert_with(Instant::now);
+        {
+            let mut board = self.shared.board();
+            board.sequence = self.extent.last;
+            board.batches += 1;
+        }
+        for (answer, committed) in answers {
+            answer.send(Ok(committed)).ok();
+        }
+        self.changed.send_replace(self.extent.last);
+    }
+
+    fn keep_house(&mut self) {
+        if self.disk.is_none() {
+            if self.reopen.0 <= Instant::now() {
+                self.take_up_again();
+            }
+            return;
+        }
+        let many = self.extent.last - self.extent.folded >= self.options.fold_records;
+        let old = self.unfolded_since.is_some_and(|since| since.elapsed() >= self.options.fold_after);
+        if many || old {
+            self.fold();
+            if self.shared.queued.load(Ordering::Relaxed) == 0 {
+                self.compact();
+            }
+        }
+    }
+
+    fn fold(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        {
+            let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
+            self.unfolded.append(&mut take_changes(&mut *machine));
+        }
+        match disk.fold(&self.unfolded, self.extent) {
+            Ok(extent) => {
+                self.extent = extent;
+                self.unfolded.clear();
+                self.unfolded_since = None;
+                self.shared.board().folds += 1;
+                self.post();
+            }
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    fn compact(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let size = disk.file_bytes();
+        if size <= (2 * self.extent.row_bytes).max(self.compacted_to) + COMPACT_SLACK {
+            return;
+        }
+        match disk.compact() {
+            Ok(()) => {
+                self.compacted_to = disk.file_bytes();
+                tracing::info!(before = size, after = self.compacted_to, "compacted the state");
+                self.shared.board().compactions += 1;
+                self.post();
+            }
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Stops believing the database.
+    fn fail(&mut self, reason: &str) {
+        if self.disk.take().is_some() {
+            tracing::error!(path = %self.path.display(), reason, "the state cannot be written");
+            self.shared.board().failing = Some((Instant::now(), reason.to_owned()));
+            self.shared.failing.store(true, Ordering::Release);
+            self.reopen = (Instant::now() + self.options.reopen.0, self.options.reopen.0);
+        }
+    }
+
+    fn failure(&self) -> String {
+        self.shared.board().failing.as_ref().map(|(_, reason)| reason.clone()).unwrap_or_default()
+    }
+
+    /// Opens the database again and applies what turned out to be durable.
+    fn take_up_again(&mut self) {
+        match self.reopened() {
+            Ok(disk) => {
+                tracing::info!(path = %self.path.display(), sequence = self.extent.last, "the state can be written again");
+                self.disk = Some(disk);
+                self.shared.board().failing = None;
+                self.post();
+                self.shared.failing.store(false, Ordering::Release);
+                self.changed.send_replace(self.extent.last);
+            }
+            Err(error) => {
+                if let Some((_, reason)) = &mut self.shared.board().failing {
+                    *reason = error.to_string();
+                }
+                let wait = (self.reopen.1 * 2).min(self.options.reopen.1);
+                self.reopen = (Instant::now() + wait, wait);
+            }
+        }
+    }
+
+    fn reopened(&mut self) -> Result<Disk, LoadError> {
+        forget_cached(&self.path);
+        let disk = Disk::open(&self.path, self.options.medium.as_ref(), self.options.cache)?;
+        let found = disk.extent()?;
+        if found.last < self.extent.last {
+            let what = format!("it ends at {}, but {} was acknowledged", found.last, self.extent.last);
+            return Err(DiskError::Corrupt(what).into());
+        }
+        let known = self.extent.last;
+        self.extent = Extent { last: known, ..found };
+        let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
+        disk.each_record(known, |sequence, record| {
+            let command = decode::<M>(sequence, record)?;
+            machine.apply(sequence, &command);
+            self.extent.last = sequence;
+            Ok::<_, LoadError>(())
+        })?;
+        if self.extent.last > self.extent.folded {
+            self.unfolded_since.get_or_insert_with(Instant::now);
+        }
+        Ok(disk)
+    }
+
+    fn post(&self) {
+        let mut board = self.shared.board();
+        board.sequence = self.extent.last;
+        board.folded = self.extent.folded;
+        board.rows = self.extent.rows;
+        board.file_bytes = self.disk.as_ref().map_or(board.file_bytes, Disk::file_bytes);
+    }
+}
+
+/// Makes the database beside its place and renames it there, so that an empty file in its place is never ours.
+fn create(dir: &Path, path: &Path, options: &StoreOptions) -> Result<(), OpenError> {
+    let draft = path.with_extension("redb.new");
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+        Ok(()) | Err(_) => {}
+    }
+    Disk::create(&draft, options.medium.as_ref(), options.cache)
+        .map_err(|error| open_error(dir, &draft, error.into()))?;
+    std::fs::rename(&draft, path).map_err(io)?;
+    directory::sync(dir).map_err(io)
+}
+
+fn load<M: Machine>(disk: &Disk, machine: &mut M) -> Result<Extent, LoadError> {
+    let mut extent = disk.extent()?;
+    let mut rows = 0;
+    disk.each_row(|key, record| {
+        rows += 1;
+        machine.load(key, record).map_err(|source| LoadError::Record { place: format!("the row `{key}`"), source })
+    })?;
+    if rows != extent.rows {
+        let what = format!("it should have {} rows and has {rows}", extent.rows);
+        return Err(DiskError::Corrupt(what).into());
+    }
+    // What was loaded is what the rows say, whether or not the machine marks it.
+    drop(machine.changes());
+    let last = extent.last;
+    extent.last = extent.folded;
+    disk.each_record(extent.folded, |sequence, record| {
+        let command = decode::<M>(sequence, record)?;
+        machine.apply(sequence, &command);
+        extent.last = sequence;
+        Ok::<_, LoadError>(())
+    })?;
+    if extent.last != last {
+        return Err(DiskError::Corrupt(format!("the journal ends at {last}, after {}", extent.last)).into());
+    }
+    Ok(extent)
+}
+
+fn decode<M: Machine>(sequence: u64, record: &[u8]) -> Result<M::Command, LoadError> {
+    M::decode(record).map_err(|source| LoadError::Record { place: format!("the journal at {sequence}"), source })
+}
+
+fn take_changes<M: Machine>(machine: &mut M) -> BTreeMap<String, Option<Vec<u8>>> {
+    machine.changes().into_iter().map(|change| (change.key, change.record)).collect()
+}
+
+/// After a failed sync the kernel may hold pages that never reached the disk as if they had; what is read next must
+/// come from the disk.
+fn forget_cached(path: &Path) {
+    if let Ok(file) = std::fs::File::open(path) {
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).ok();
+    }
+}
+
+fn open_error(dir: &Path, path: &Path, error: LoadError) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        LoadError::Disk(DiskError::InUse) => OpenError::InUse { path, pid: directory::holder(dir) },
+        LoadError::Disk(error @ DiskError::NewerFormat { .. }) => {
+            OpenError::NewerFormat { path, what: error.to_string() }
+        }
+        LoadError::Record { source: RecordError::Newer(_), .. } => {
+            OpenError::NewerFormat { path, what: error.to_string() }
+        }
+        LoadError::Disk(DiskError::Corrupt(what)) => OpenError::Corrupt { path, what },
+        LoadError::Record { source: RecordError::Malformed(_), .. } => {
+            OpenError::Corrupt { path, what: error.to_string() }
+        }
+        LoadError::Disk(DiskError::Failed(what)) => OpenError::Io { path, source: std::io::Error::other(what) },
+    }
+}

@@ -1,0 +1,114 @@
+//! The controller's view of its Swarm: read from the local engine when needed, kept for a few seconds, never written
+//! down. Join tokens live here and in replies, nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::reply::{SwarmAccess, SwarmView};
+use crate::cluster::NodeAddress;
+use crate::protocol::reply::Reason;
+use crate::providers::swarm::{Engine, JoinTokens, LocalState, Member, SwarmEngine, SwarmError};
+
+/// How long tokens are believed.
+const FRESH: Duration = Duration::from_secs(20);
+/// How long trouble is believed, so that its end is seen soon and Docker is not asked by every waiting node.
+const TROUBLE_FRESH: Duration = Duration::from_millis(150);
+
+/// Asks the engine, and remembers.
+pub struct SwarmWatch {
+    engine: Arc<dyn SwarmEngine>,
+    /// Where nodes join, if the operator named an address.
+    advertise: Option<NodeAddress>,
+    cached: Mutex<Option<(Instant, SwarmView)>>,
+}
+
+/// The port that Swarm managers listen on.
+const SWARM_PORT: u16 = 2377;
+
+impl SwarmWatch {
+    #[must_use]
+    pub fn new(engine: Arc<dyn SwarmEngine>, advertise: Option<NodeAddress>) -> Self {
+        Self { engine, advertise, cached: Mutex::new(None) }
+    }
+
+    /// The engine itself, for what is not worth remembering.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<dyn SwarmEngine> {
+        &self.engine
+    }
+
+    /// The Swarm as it is now, or was a moment ago.
+    pub async fn view(&self) -> SwarmView {
+        let mut cached = self.cached.lock().await;
+        if let Some((at, view)) = cached.as_ref() {
+            let fresh = match view {
+                SwarmView::Ready(_) => FRESH,
+                SwarmView::Trouble { .. } => TROUBLE_FRESH,
+            };
+            if at.elapsed() < fresh {
+                return view.clone();
+            }
+        }
+        let view = self.read().await;
+        *cached = Some((Instant::now(), view.clone()));
+        view
+    }
+
+    async fn read(&self) -> SwarmView {
+        let (engine, tokens) = tokio::join!(self.engine.inspect(), self.engine.join_tokens());
+        judge(engine, tokens, self.advertise)
+    }
+
+    /// The Swarm's members; empty if they cannot be had.
+    pub async fn members(&self) -> Vec<Member> {
+        self.engine.members().await.unwrap_or_default()
+    }
+}
+
+/// What the engine's answers mean for nodes that want to join.
+fn judge(
+    engine: Result<Engine, SwarmError>,
+    tokens: Result<JoinTokens, SwarmError>,
+    advertise: Option<NodeAddress>,
+) -> SwarmView {
+    let trouble = |reason, message: String| SwarmView::Trouble { reason, message };
+    let unavailable = |message: &str| trouble(Reason::SwarmUnavailable, message.to_owned());
+    let engine = match engine {
+        Ok(engine) => engine,
+        Err(error) => return unavailable(&format!("the controller's Docker: {error}")),
+    };
+    match engine.state {
+        LocalState::Active if engine.manager => {}
+        LocalState::Active => return unavailable("the controller's host is a Swarm worker, not a manager"),
+        LocalState::Inactive => {
+            return unavailable("the controller's host is in no Swarm: run `clusterctl master init` there");
+        }
+        LocalState::Pending => return unavailable("the controller's host is still joining a Swarm"),
+        LocalState::Locked => {
+            return unavailable("the Swarm is locked: run `docker swarm unlock` on the controller's host");
+        }
+        LocalState::Error => {
+            return unavailable(&format!("the Swarm on the controller's host is broken: {}", engine.error));
+        }
+    }
+    // Docker says `active` all the while; only this text tells.
+    if engine.error.contains("does not have a leader") {
+        return trouble(Reason::SwarmNoLeader, "the Swarm has no leader: too few managers are up".to_owned());
+    }
+    let tokens = match tokens {
+        Ok(tokens) => tokens,
+        Err(SwarmError::NoLeader) => return trouble(Reason::SwarmNoLeader, "the Swarm has no leader".to_owned()),
+        Err(error) => return unavailable(&format!("the Swarm's join tokens cannot be read: {error}")),
+    };
+    let Some(ca_digest) = engine.ca_digest else { return unavailable("the Swarm's root certificate cannot be read") };
+    let address = advertise.map_or(engine.node_address, |address| address.to_string());
+    SwarmView::Ready(SwarmAccess {
+        tokens,
+        manager: format!("{address}:{SWARM_PORT}"),
+        ca_digest,
+        cluster_id: engine.cluster_id.unwrap_or_default(),
+    })
+}

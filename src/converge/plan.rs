@@ -1,0 +1,188 @@
+//! From desired and observed to the missing steps. Pure; the law that a carried-out plan leaves an empty one is
+//! tested over every combination.
+//!
+//! What would destroy something, or is somebody else's, is refused and never becomes a step.
+
+use super::desired::{Desired, StorageDesired, SwarmDesired};
+use super::observed::{BrickObserved, MountObserved, MountState, Observed};
+use super::step::{MountSpec, Step};
+use crate::cluster::{BrickPath, MountPoint, Role};
+use crate::providers::swarm::{Engine, Join, LocalState};
+
+/// What is missing, awaited and refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub waits: Vec<Wait>,
+    pub refusals: Vec<Refusal>,
+}
+
+impl Plan {
+    /// Nothing to do, nothing awaited, nothing refused.
+    #[must_use]
+    pub fn is_converged(&self) -> bool {
+        self.steps.is_empty() && self.waits.is_empty() && self.refusals.is_empty()
+    }
+}
+
+/// What has to happen elsewhere first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// The controller says that the volume cannot be mounted yet, and why.
+    Volume(String),
+    /// The volume is mounted but does not take writes.
+    VolumeUnwritable(String),
+    /// The controller gave no token for the Swarm.
+    Token,
+}
+
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Volume(why) => write!(f, "the shared volume: {why}"),
+            Self::VolumeUnwritable(why) => write!(f, "the shared volume is mounted but cannot be written to: {why}"),
+            Self::Token => f.write_str("a join token from the controller"),
+        }
+    }
+}
+
+/// What clusterctl does not do by itself. Nothing of it was touched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("this host is in another Swarm (its root certificate is {have}, the controller's is {want})")]
+    ForeignSwarm { have: String, want: String },
+    #[error("this host's Swarm is locked")]
+    SwarmLocked,
+    #[error("this host's Swarm is broken: {0}")]
+    SwarmBroken(String),
+    #[error("this host is a {have} of the Swarm, and a {want} was asked for")]
+    OtherRole { have: Role, want: Role },
+    #[error("the brick {path} belongs to another volume ({mark})")]
+    ForeignBrick { path: BrickPath, mark: String },
+    #[error("{0} is not a directory, or lies behind a symbolic link")]
+    BrickNotDirectory(BrickPath),
+    #[error("the file system of the brick {0} keeps no extended attributes, which GlusterFS needs")]
+    BrickWithoutAttributes(BrickPath),
+    #[error("the brick {0} is on the root file system, which it could fill up")]
+    BrickOnRoot(BrickPath),
+    #[error("{0} has files in it and was not made by clusterctl")]
+    BrickHasFiles(BrickPath),
+    #[error("{point} is taken by another mount ({source_name})")]
+    MountPointTaken { point: MountPoint, source_name: String },
+    #[error("{0} has files in it, which a mount would hide")]
+    MountPointHasFiles(MountPoint),
+}
+
+/// Plans the way from `observed` to `desired`.
+#[must_use]
+pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    if let (Some(swarm), Some(engine)) = (&desired.swarm, &observed.engine) {
+        plan_swarm(&mut plan, swarm, engine);
+    }
+    if let Some(storage) = &desired.storage {
+        if let (Some(_), Some(brick)) = (&storage.brick, &observed.brick) {
+            plan_brick(&mut plan, storage, brick);
+        }
+        if let Some(mount) = &observed.mount {
+            plan_mount(&mut plan, storage, mount);
+        }
+    }
+    plan
+}
+
+fn plan_swarm(plan: &mut Plan, swarm: &SwarmDesired, engine: &Engine) {
+    let join = |plan: &mut Plan| match &swarm.token {
+        Some(token) => plan.steps.push(Step::JoinSwarm(Join {
+            token: token.clone(),
+            managers: swarm.managers.clone(),
+            advertise: swarm.advertise,
+        })),
+        None => plan.waits.push(Wait::Token),
+    };
+    match engine.state {
+        LocalState::Inactive => join(plan),
+        // Never a member: leaving loses nothing, and joining again is refused meanwhile. A join that failed in the
+        // background ends as an error, but without a certificate.
+        LocalState::Pending | LocalState::Error
+            if engine.state == LocalState::Pending || engine.ca_digest.is_none() =>
+        {
+            plan.steps.push(Step::AbandonPendingJoin);
+            join(plan);
+        }
+        LocalState::Locked => plan.refusals.push(Refusal::SwarmLocked),
+        LocalState::Pending | LocalState::Error => plan.refusals.push(Refusal::SwarmBroken(engine.error.clone())),
+        LocalState::Active => {
+            let have_role = if engine.manager { Role::Manager } else { Role::Worker };
+            if engine.ca_digest.as_ref() != Some(&swarm.ca_digest) {
+                let have = engine.ca_digest.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+                plan.refusals.push(Refusal::ForeignSwarm { have, want: swarm.ca_digest.to_string() });
+            } else if have_role != swarm.role {
+                plan.refusals.push(Refusal::OtherRole { have: have_role, want: swarm.role });
+            }
+        }
+    }
+}
+
+fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserved) {
+    let Some(brick) = &storage.brick else { return };
+    let path = brick.path.clone();
+    if observed.exists && !observed.is_directory {
+        plan.refusals.push(Refusal::BrickNotDirectory(path));
+        return;
+    }
+    if let Some(mark) = &observed.mark {
+        let this_volume = storage.volume_id.as_ref() == Some(mark);
+        if brick.reset && observed.ours && observed.empty && !this_volume {
+            plan.steps.push(Step::ResetBrick { path, mark: mark.clone() });
+        } else if !this_volume && !observed.ours {
+            plan.refusals.push(Refusal::ForeignBrick { path, mark: mark.clone() });
+        }
+        // Ours, with a mark that the controller does not know of yet: a create is under way.
+        return;
+    }
+    if observed.exists && observed.ours {
+        return;
+    }
+    if observed.exists && !observed.empty {
+        plan.refusals.push(Refusal::BrickHasFiles(path));
+    } else if !observed.keeps_attributes {
+        plan.refusals.push(Refusal::BrickWithoutAttributes(path));
+    } else if observed.on_root && !brick.allow_root {
+        plan.refusals.push(Refusal::BrickOnRoot(path));
+    } else {
+        plan.steps.push(Step::PrepareBrick { path, volume: storage.volume.clone() });
+    }
+}
+
+fn plan_mount(plan: &mut Plan, storage: &StorageDesired, observed: &MountObserved) {
+    let spec =
+        || MountSpec { volume: storage.volume.clone(), point: storage.mount.clone(), servers: storage.servers.clone() };
+    let wait = || Wait::Volume(storage.why_not.clone());
+    match &observed.state {
+        MountState::Usable => {}
+        MountState::Foreign { source } => {
+            plan.refusals.push(Refusal::MountPointTaken { point: storage.mount.clone(), source_name: source.clone() });
+            return;
+        }
+        MountState::Absent if observed.point_has_files => {
+            plan.refusals.push(Refusal::MountPointHasFiles(storage.mount.clone()));
+            return;
+        }
+        MountState::Absent if storage.mountable => plan.steps.push(Step::Mount(spec())),
+        MountState::Stale(_) if storage.mountable => {
+            plan.steps.push(Step::Unmount { point: storage.mount.clone() });
+            plan.steps.push(Step::Mount(spec()));
+        }
+        MountState::Absent | MountState::Stale(_) => plan.waits.push(wait()),
+        MountState::Unwritable(why) => plan.waits.push(Wait::VolumeUnwritable(why.clone())),
+    }
+    // Which servers serve is known once there is a volume.
+    if !observed.persistent && !storage.servers.is_empty() {
+        plan.steps.push(Step::PersistMount(spec()));
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,144 @@
+//! Asking the controller until its answer is good enough: waits as it says, backs off when it says nothing, and logs
+//! only what changes (S2-63).
+//!
+//! The first question is answered at once, so that the reason for waiting is known; the following ones may be held
+//! back by the controller until there is news.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::{Backoff, chance};
+use super::client::{self, ClientError};
+use crate::config::MasterAddress;
+use crate::protocol::registration::RawRequest;
+use crate::protocol::reply::{Reason, Reply, Status};
+
+/// How long a reply may be held back until there is news.
+const HOLD: Duration = Duration::from_secs(20);
+
+/// A conversation with one controller, until a deadline.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    pub master: MasterAddress,
+    pub deadline: Instant,
+    /// What the deadline was made from, for the message.
+    pub timeout: Duration,
+}
+
+/// Why there is no answer that is good enough.
+#[derive(Debug, thiserror::Error)]
+pub enum ConversationError {
+    #[error("the controller cannot be reached")]
+    Unreachable(#[source] ClientError),
+    #[error("the controller refused: {message}")]
+    Refused { code: String, message: String, hint: String },
+    #[error("still waiting after {after:?}: {message}")]
+    TimedOut { reason: String, message: String, after: Duration },
+}
+
+/// Why the last answer was not enough.
+struct Shortfall {
+    line: String,
+    reason: String,
+    pause: Duration,
+    error: Option<ClientError>,
+}
+
+impl Conversation {
+    /// Asks until `enough`. `said` is the last line that was logged.
+    ///
+    /// # Errors
+    /// See [`ConversationError`].
+    pub async fn until(
+        &self,
+        enough: impl Fn(&Reply) -> bool,
+        request: impl Fn() -> RawRequest,
+        said: &mut String,
+    ) -> Result<Reply, ConversationError> {
+        let (mut waiting, mut unreachable) = (Backoff::waiting(), Backoff::unreachable());
+        let mut hold = Duration::ZERO;
+        loop {
+            let asked = Instant::now();
+            let short = match client::ask(&self.master, &RawRequest { wait_ms: millis(hold), ..request() }).await {
+                Ok(reply) if reply.status == Status::Error => {
+                    return Err(ConversationError::Refused {
+                        code: reply.code,
+                        message: reply.message,
+                        hint: reply.hint,
+                    });
+                }
+                Ok(reply) if enough(&reply) => return Ok(reply),
+                Ok(reply) => {
+                    unreachable.reset();
+                    let pause = if hold.is_zero() || asked.elapsed() >= hold / 2 {
+                        // The next question is held back, or this one was: that paces enough.
+                        Duration::ZERO
+                    } else {
+                        reply.retry_after_ms.map_or_else(|| waiting.next(random()), Duration::from_millis)
+                    };
+                    let (line, reason) = why_waiting(&reply);
+                    Shortfall { line, reason, pause, error: None }
+                }
+                Err(error) if error.is_final() => return Err(ConversationError::Unreachable(error)),
+                Err(error) => Shortfall {
+                    line: chain(&error),
+                    reason: "controller-unreachable".to_owned(),
+                    pause: unreachable.next(random()),
+                    error: Some(error),
+                },
+            };
+            if *said != short.line {
+                tracing::info!(reason = short.reason, "waiting: {}", short.line);
+                said.clone_from(&short.line);
+                waiting.reset();
+            }
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left <= short.pause {
+                return Err(match short.error {
+                    Some(error) => ConversationError::Unreachable(error),
+                    None => {
+                        ConversationError::TimedOut { reason: short.reason, message: short.line, after: self.timeout }
+                    }
+                });
+            }
+            tokio::time::sleep(short.pause).await;
+            hold = HOLD.min(left - short.pause);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The line and the word for why a reply is not enough.
+fn why_waiting(reply: &Reply) -> (String, String) {
+    match reply.reason {
+        Some(reason) => (reply.message.clone(), reason.to_string()),
+        None => (reply.gluster_message.clone(), Reason::StorageDegraded.to_string()),
+    }
+}
+
+/// An error with its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = cause.source();
+    }
+    line
+}
+
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness every node waits the same time, which is worse but not wrong.
+    getrandom::fill(&mut bytes).ok();
+    chance(bytes)
+}

@@ -1,0 +1,100 @@
+//! Who this host is: a key, made at the first join and kept, from which its node id follows. Names and addresses may
+//! change; the key is the node.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{KeyPair, PublicKeyData};
+
+use crate::cluster::NodeId;
+use crate::providers::files;
+
+/// This host's identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    pub node_id: NodeId,
+}
+
+/// Why the identity cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("the node's key {path} cannot be read or written")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is kept as it is: another key would make this another node.
+    #[error("the node's key {path} is damaged")]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        source: rcgen::Error,
+    },
+    #[error("no key could be made")]
+    Make(#[source] rcgen::Error),
+}
+
+const KEY_FILE: &str = "node.key";
+/// Far more than a key takes.
+const MAX_KEY_BYTES: u64 = 16 * 1024;
+
+/// Reads the key in `directory`, or makes one.
+///
+/// # Errors
+/// If it cannot be read, is damaged, or cannot be written. A damaged key is never replaced.
+pub fn load_or_create(directory: &Path) -> Result<NodeIdentity, IdentityError> {
+    if let Some(identity) = load(directory)? {
+        return Ok(identity);
+    }
+    let path = directory.join(KEY_FILE);
+    let failed = |source| IdentityError::Io { path: path.clone(), source };
+    let key = KeyPair::generate().map_err(IdentityError::Make)?;
+    files::create_dir_private(directory).map_err(failed)?;
+    files::write_if_different(&path, key.serialize_pem().as_bytes(), 0o600).map_err(failed)?;
+    Ok(identity_of(&key))
+}
+
+/// Reads the key in `directory`; `None` if the host never joined.
+///
+/// # Errors
+/// If it cannot be read or is damaged.
+pub fn load(directory: &Path) -> Result<Option<NodeIdentity>, IdentityError> {
+    let path = directory.join(KEY_FILE);
+    let bytes = match files::read_limited(&path, MAX_KEY_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(IdentityError::Io { path, source }),
+    };
+    let key = KeyPair::from_pem(&String::from_utf8_lossy(&bytes))
+        .map_err(|source| IdentityError::Damaged { path, source })?;
+    Ok(Some(identity_of(&key)))
+}
+
+fn identity_of(key: &KeyPair) -> NodeIdentity {
+    NodeIdentity { node_id: NodeId::of_public_key(&key.subject_public_key_info()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_made_once_and_kept_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("node");
+        assert_eq!(load(&home).unwrap(), None);
+        let first = load_or_create(&home).unwrap();
+        assert_eq!(load_or_create(&home).unwrap(), first);
+        let mode = std::fs::metadata(home.join(KEY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_key_is_an_error_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(KEY_FILE), "rubbish").unwrap();
+        assert!(matches!(load_or_create(dir.path()), Err(IdentityError::Damaged { .. })));
+        assert_eq!(std::fs::read_to_string(dir.path().join(KEY_FILE)).unwrap(), "rubbish");
+    }
+}

@@ -1,0 +1,323 @@
+//! `node join`: register, wait while told to, converge, report.
+//!
+//! The Swarm and the shared volume are converged side by side, each in its own loop of observe, plan and apply:
+//! a volume that takes long never holds up the Swarm, and the other way round. A loop ends when its plan is empty.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::client::{self, ClientError};
+use super::conversation::{Conversation, ConversationError, chain};
+use super::directive::{self, DirectiveError};
+use super::identity::NodeIdentity;
+use crate::clock::Clock;
+use crate::cluster::{Hostname, NodeAddress, Role};
+use crate::config::MasterAddress;
+use crate::converge::apply::{StepCause, StepError, apply};
+use crate::converge::desired::Desired;
+use crate::converge::observe::{Hands, ObserveError, observe};
+use crate::converge::observed::{MountState, Observed};
+use crate::converge::plan::{Plan, Refusal, plan};
+use crate::converge::step::Step;
+use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
+use crate::protocol::reply::{Reason, Reply, Status};
+use crate::providers::swarm::{Engine, SwarmError};
+
+/// What a join works with.
+pub struct Join {
+    pub master: MasterAddress,
+    pub identity: NodeIdentity,
+    pub hostname: Hostname,
+    pub address: NodeAddress,
+    pub role: Option<Role>,
+    pub facts: Facts,
+    /// The engine as it was found when the facts were gathered.
+    pub engine: Engine,
+    pub hands: Hands,
+    pub timeout: Duration,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How a join ended well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// What was changed; empty if nothing was to do.
+    pub done: Vec<Step>,
+    pub role: String,
+    pub cluster_id: String,
+    /// The shared volume's name and mount point; empty if this node takes no part.
+    pub volume: String,
+    pub mount: String,
+    /// The brick's directory; empty for a client.
+    pub brick: String,
+}
+
+/// Why a join ended otherwise. What was done stays done; joining again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+    /// The volume is there, and takes no writes.
+    #[error("still waiting after {after:?}: {message}")]
+    VolumeUnwritable { message: String, after: Duration },
+    #[error(transparent)]
+    Directive(#[from] DirectiveError),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Host(Vec<Refusal>),
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+/// How often a step that fails is tried before the join gives up.
+const ATTEMPTS: u32 = 5;
+/// The pause after a step that failed, doubling.
+const STEP_PAUSE: Duration = Duration::from_millis(200);
+
+impl Join {
+    /// Joins the host to the cluster.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn run(&self) -> Result<Joined, JoinError> {
+        let talk = self.conversation();
+        let report = Mutex::new(RawReport { swarm_node_id: self.engine.swarm_node_id.clone(), ..RawReport::default() });
+        let first = self.until_instructed(&talk).await?;
+        let outcome = tokio::try_join!(
+            self.converge_swarm(first.clone(), &report, &talk),
+            self.converge_storage(first, &report, &talk)
+        );
+        let finding = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        note(&report, |report| report.finding = finding);
+        // The outcome of the join stands whether or not the controller hears of it.
+        if let Err(error) = self.send_report(&report, 0).await {
+            tracing::warn!("the controller could not be told how it went: {error}");
+        }
+        let ((reply, mut done), (storage, more)) = outcome?;
+        done.extend(more);
+        Ok(Joined {
+            done,
+            role: reply.swarm_role,
+            cluster_id: reply.cluster_id,
+            volume: storage.gluster_volume,
+            mount: storage.gluster_mount,
+            brick: storage.gluster_brick,
+        })
+    }
+
+    /// What a join would do now. Registers the node, since only the controller knows what it should be; changes
+    /// nothing on the host.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn dry_run(&self) -> Result<(Reply, Plan), JoinError> {
+        let talk = self.conversation();
+        let reply = self.until_instructed(&talk).await?;
+        let desired = directive::desired(&reply, self.address)?;
+        let observed = observe(&self.hands, &desired, Some(self.engine.clone())).await?;
+        Ok((reply, plan(&desired, &observed)))
+    }
+
+    fn conversation(&self) -> Conversation {
+        Conversation { master: self.master.clone(), deadline: Instant::now() + self.timeout, timeout: self.timeout }
+    }
+
+    /// Registers until the reply says what to do, be it only about storage.
+    async fn until_instructed(&self, talk: &Conversation) -> Result<Reply, JoinError> {
+        let instructed = |reply: &Reply| {
+            reply.status == Status::Ready || (reply.gluster_enabled && reply.reason.is_some_and(swarm_is_away))
+        };
+        let facts = &self.facts;
+        tracing::info!(
+            hostname = %self.hostname, node = %self.identity.node_id, address = %self.address,
+            role = self.role.map_or("unset", Role::as_str), os = facts.os, cpus = facts.cpus, memory_mb = facts.memory_mb,
+            docker = facts.docker_version, gluster = facts.gluster_capable, "registering with the controller"
+        );
+        Ok(talk.until(instructed, || self.registration(), &mut String::new()).await?)
+    }
+
+    fn registration(&self) -> RawRequest {
+        RawRequest {
+            action: "register".to_owned(),
+            role: self.role.map(|role| role.to_string()).unwrap_or_default(),
+            ip: self.address.to_string(),
+            os: self.facts.os.clone(),
+            cpu: self.facts.cpus,
+            memory_mb: self.facts.memory_mb,
+            docker_version: self.facts.docker_version.clone(),
+            gluster_capable: self.facts.gluster_capable,
+            gluster_client_only: self.facts.gluster_client_only,
+            timestamp: self.clock.now().to_string(),
+            ..self.request()
+        }
+    }
+
+    fn request(&self) -> RawRequest {
+        RawRequest {
+            hostname: self.hostname.to_string(),
+            node_id: self.identity.node_id.to_string(),
+            protocol: PROTOCOL,
+            ..RawRequest::default()
+        }
+    }
+
+    fn status_request(&self, report: &Mutex<RawReport>) -> RawRequest {
+        let report = report.lock().map(|report| report.clone()).unwrap_or_default();
+        RawRequest { action: "check-status".to_owned(), report: Some(report), ..self.request() }
+    }
+
+    async fn send_report(&self, report: &Mutex<RawReport>, wait_ms: u64) -> Result<Reply, ClientError> {
+        client::ask(&self.master, &RawRequest { wait_ms, ..self.status_request(report) }).await
+    }
+
+    /// Brings the host into the Swarm.
+    async fn converge_swarm(
+        &self,
+        first: Reply,
+        report: &Mutex<RawReport>,
+        talk: &Conversation,
+    ) -> Result<(Reply, Vec<Step>), JoinError> {
+        let mut reply = first;
+        let mut engine = Some(self.engine.clone());
+        let mut attempts = Attempts::default();
+        let mut done = Vec::new();
+        loop {
+            if reply.status != Status::Ready || attempts.wants_fresh_token() {
+                let ready = |reply: &Reply| reply.status == Status::Ready;
+                reply = talk.until(ready, || self.registration(), &mut String::new()).await?;
+            }
+            let desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
+            let observed = observe(&self.hands, &desired, engine.take()).await?;
+            if let Some(engine) = &observed.engine {
+                note(report, |report| report.swarm_node_id.clone_from(&engine.swarm_node_id));
+            }
+            let plan = plan(&desired, &observed);
+            if !plan.refusals.is_empty() {
+                return Err(JoinError::Host(plan.refusals));
+            }
+            if plan.steps.is_empty() {
+                return Ok((reply, done));
+            }
+            self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
+        }
+    }
+
+    /// Makes the brick ready, waits for the volume, mounts it.
+    async fn converge_storage(
+        &self,
+        first: Reply,
+        report: &Mutex<RawReport>,
+        talk: &Conversation,
+    ) -> Result<(Reply, Vec<Step>), JoinError> {
+        let mut reply = first;
+        let mut attempts = Attempts::default();
+        let mut done = Vec::new();
+        let mut said = String::new();
+        loop {
+            let desired = Desired { swarm: None, ..directive::desired(&reply, self.address)? };
+            let observed = observe(&self.hands, &desired, None).await?;
+            note_storage(report, &observed);
+            let plan = plan(&desired, &observed);
+            if !plan.refusals.is_empty() {
+                return Err(JoinError::Host(plan.refusals));
+            }
+            if !plan.steps.is_empty() {
+                self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
+                continue;
+            }
+            if plan.waits.is_empty() {
+                return Ok((reply, done));
+            }
+            // A mount that does not take writes is looked at again after the controller's next word, at the latest
+            // after the pause.
+            let enough = |reply: &Reply| reply.gluster_ready || reply.gluster_brick_reset || !reply.gluster_enabled;
+            let before = reply.gluster_ready;
+            reply = talk.until(enough, || self.status_request(report), &mut said).await?;
+            if before && reply.gluster_ready {
+                attempts.failed(None);
+                let line = plan.waits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                if Instant::now() + attempts.pause() >= talk.deadline {
+                    return Err(JoinError::VolumeUnwritable { message: line, after: self.timeout });
+                }
+                tokio::time::sleep(attempts.pause()).await;
+            }
+        }
+    }
+
+    /// Carries out the steps. A failed step is an error only once it has failed often enough, or for a reason that
+    /// trying again does not change.
+    async fn carry_out(
+        &self,
+        plan: &Plan,
+        done: &mut Vec<Step>,
+        attempts: &mut Attempts,
+        talk: &Conversation,
+    ) -> Result<(), JoinError> {
+        let (steps, errors) = apply(&self.hands, plan).await;
+        done.extend(steps);
+        let Some(error) = errors.into_iter().next() else { return Ok(()) };
+        attempts.failed(Some(&error));
+        let pause = attempts.pause();
+        if attempts.exhausted(&error) || Instant::now() + pause >= talk.deadline {
+            return Err(error.into());
+        }
+        tracing::warn!("{}; looking again", chain(&error));
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// How often steps failed in a row, and why last.
+#[derive(Debug, Default)]
+struct Attempts {
+    failures: u32,
+    token_refused: u32,
+    fresh_token_due: bool,
+}
+
+impl Attempts {
+    fn failed(&mut self, error: Option<&StepError>) {
+        self.failures += 1;
+        if matches!(error, Some(StepError { cause: StepCause::Swarm(SwarmError::TokenRefused), .. })) {
+            self.token_refused += 1;
+            self.fresh_token_due = true;
+        }
+    }
+
+    /// A token that was refused may have been rotated since it was given: once a fresh one is asked for.
+    fn wants_fresh_token(&mut self) -> bool {
+        std::mem::take(&mut self.fresh_token_due)
+    }
+
+    fn exhausted(&self, error: &StepError) -> bool {
+        let hopeless = matches!(error.cause, StepCause::Swarm(SwarmError::CaMismatch) | StepCause::Io(_));
+        hopeless || self.token_refused > 1 || self.failures >= ATTEMPTS
+    }
+
+    fn pause(&self) -> Duration {
+        STEP_PAUSE * 2_u32.pow(self.failures.min(5))
+    }
+}
+
+fn note(report: &Mutex<RawReport>, change: impl FnOnce(&mut RawReport)) {
+    if let Ok(mut report) = report.lock() {
+        change(&mut report);
+    }
+}
+
+fn note_storage(report: &Mutex<RawReport>, observed: &Observed) {
+    note(report, |report| {
+        if let Some(brick) = &observed.brick {
+            report.brick_ready = brick.exists && brick.is_directory && brick.ours;
+            report.brick_mark = brick.mark.clone().unwrap_or_default();
+        }
+        report.mounted = observed.mount.as_ref().is_some_and(|mount| mount.state == MountState::Usable);
+    });
+}
+
+fn swarm_is_away(reason: Reason) -> bool {
+    matches!(reason, Reason::SwarmUnavailable | Reason::SwarmNoLeader)
+}

@@ -1,0 +1,126 @@
+//! `node leave`: takes the host out of the shared volume's mounts, the Swarm and the controller's record. Refused
+//! where something would be lost with it.
+
+use super::client::{self, ClientError};
+use super::identity::NodeIdentity;
+use crate::cluster::{Hostname, MountPoint, Role, VolumeName};
+use crate::config::MasterAddress;
+use crate::converge::observe::Hands;
+use crate::protocol::registration::{PROTOCOL, RawRequest};
+use crate::protocol::reply::{Reply, Status};
+use crate::providers::mounts::{MountError, is_ours};
+use crate::providers::swarm::{LocalState, SwarmError};
+
+/// What a leave works with.
+pub struct Leave {
+    pub master: MasterAddress,
+    pub identity: NodeIdentity,
+    pub hostname: Hostname,
+    pub hands: Hands,
+}
+
+/// Why the host stays, or left only half-way. Leaving again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaveError {
+    #[error("the controller cannot be reached")]
+    Unreachable(#[source] ClientError),
+    #[error("the controller refused: {message}")]
+    Refused { code: String, message: String, hint: String },
+    /// Nothing was changed.
+    #[error("this host holds a brick of the volume `{volume}`")]
+    HoldsBrick { volume: String },
+    /// Nothing was changed.
+    #[error("this host is the last manager of the Swarm")]
+    LastManager,
+    /// Nothing was changed.
+    #[error("leaving would leave {left} of {needed} managers that the Swarm needs to decide")]
+    Quorum { left: usize, needed: usize },
+    #[error("the volume's mount could not be taken away")]
+    Mount(#[from] MountError),
+    #[error("the mount's entry for the next boot could not be taken away")]
+    Persistence(#[source] std::io::Error),
+    #[error("the Swarm could not be left")]
+    Swarm(#[from] SwarmError),
+}
+
+impl Leave {
+    /// Takes the host out of the cluster; returns what was done, in words.
+    ///
+    /// # Errors
+    /// See [`LeaveError`].
+    pub async fn run(&self) -> Result<Vec<String>, LeaveError> {
+        let reply = self.ask("check-status").await?;
+        let known = reply.status != Status::Error;
+        if known && reply.gluster_servers.contains(&reply.node_address) && !reply.gluster_brick.is_empty() {
+            return Err(LeaveError::HoldsBrick { volume: reply.gluster_volume });
+        }
+        let engine = self.hands.engine.inspect().await?;
+        let active = engine.state == LocalState::Active;
+        if active && engine.manager {
+            self.refuse_to_break_quorum(&engine.swarm_node_id).await?;
+        }
+        let mut done = Vec::new();
+        if let (Ok(volume), Ok(point)) =
+            (VolumeName::parse(&reply.gluster_volume), MountPoint::parse(&reply.gluster_mount))
+        {
+            self.unmount(&volume, &point, &mut done).await?;
+        }
+        if active {
+            if engine.manager {
+                self.hands.engine.set_role(&engine.swarm_node_id, Role::Worker).await?;
+                done.push("gave up the manager's role".to_owned());
+            }
+            self.hands.engine.leave(engine.manager).await?;
+            done.push("left the Swarm".to_owned());
+        }
+        if known {
+            self.ask("deregister").await?;
+            done.push("told the controller".to_owned());
+        }
+        Ok(done)
+    }
+
+    async fn refuse_to_break_quorum(&self, own: &str) -> Result<(), LeaveError> {
+        let members = self.hands.engine.members().await?;
+        let managers: Vec<_> = members.iter().filter(|member| member.role == Role::Manager).collect();
+        let others = managers.iter().filter(|member| member.swarm_node_id != own).count();
+        if others == 0 {
+            return Err(LeaveError::LastManager);
+        }
+        let left = managers.iter().filter(|member| member.swarm_node_id != own && member.state == "ready").count();
+        let needed = others / 2 + 1;
+        if left < needed {
+            return Err(LeaveError::Quorum { left, needed });
+        }
+        Ok(())
+    }
+
+    async fn unmount(&self, volume: &VolumeName, point: &MountPoint, done: &mut Vec<String>) -> Result<(), LeaveError> {
+        if self.hands.persistence.clear(point).await.map_err(LeaveError::Persistence)? {
+            done.push(format!("took the mount at {point} off the list for the next boot"));
+        }
+        let table = self.hands.mounter.mounts().await?;
+        if table.at(point.as_path()).is_some_and(|entry| is_ours(entry, volume)) {
+            self.hands.mounter.unmount_lazy(point).await?;
+            done.push(format!("unmounted {point}"));
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, action: &str) -> Result<Reply, LeaveError> {
+        let request = RawRequest {
+            action: action.to_owned(),
+            hostname: self.hostname.to_string(),
+            node_id: self.identity.node_id.to_string(),
+            protocol: PROTOCOL,
+            ..RawRequest::default()
+        };
+        let reply = client::ask(&self.master, &request).await.map_err(LeaveError::Unreachable)?;
+        match reply.status {
+            Status::Error if reply.code != "unknown-node" => {
+                Err(LeaveError::Refused { code: reply.code, message: reply.message, hint: reply.hint })
+            }
+            Status::Error | Status::Ready | Status::Waiting => Ok(reply),
+        }
+    }
+}

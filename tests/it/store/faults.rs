@@ -1,0 +1,161 @@
+//! The store on disks that fail, fill up, are slow or rot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use clusterctl::controller::store::{CommitError, Health, OpenError, Store, StoreOptions};
+
+use super::disks::{Faults, faulty};
+use super::ledger::{Change, Ledger};
+use super::{unfolded, until};
+
+fn on(faults: &Arc<Faults>) -> StoreOptions {
+    StoreOptions {
+        fold_records: 4,
+        reopen: (Duration::from_millis(1), Duration::from_millis(5)),
+        medium: Some(faulty(faults)),
+        ..unfolded()
+    }
+}
+
+/// C5: while the disk is broken, commits fail at once and reads go on; when it works again, so does the store, by
+/// itself, and nothing acknowledged is lost.
+#[tokio::test]
+async fn comes_back_after_a_full_disk() {
+    let scratch = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let store = Store::<Ledger>::open(scratch.path(), on(&faults)).await.unwrap();
+    store.commit(Change::set("a", 1)).await.unwrap();
+    faults.fail_at(1);
+    assert!(matches!(store.commit(Change::set("a", 2)).await, Err(CommitError::Storage(_))));
+    assert!(matches!(store.commit(Change::set("a", 3)).await, Err(CommitError::Storage(_))));
+    assert!(matches!(store.status().health, Health::Failing { .. }), "{:?}", store.status());
+    assert_eq!(store.read(|ledger| ledger.values["a"]), 1);
+    faults.repair();
+    until("writable again", || store.status().health == Health::Writable).await;
+    store.commit(Change::set("a", 4)).await.unwrap();
+    store.close().await;
+    let store = Store::<Ledger>::open(scratch.path(), unfolded()).await.unwrap();
+    assert_eq!(store.read(|ledger| ledger.values["a"]), 4);
+    store.close().await;
+}
+
+/// C5, I1, I2: for every n, the n-th operation on the disk fails (in a commit, a fold or a reopening): what was
+/// acknowledged is there, what was refused is there whole or not at all, and memory and disk agree.
+#[tokio::test]
+async fn survives_the_nth_failure() {
+    for n in 1.. {
+        let scratch = tempfile::tempdir().unwrap();
+        let faults = Arc::new(Faults::default());
+        let store = Store::<Ledger>::open(scratch.path(), on(&faults)).await.unwrap();
+        store.commit(Change::set("k0", 0)).await.unwrap();
+        faults.fail_at(n);
+        let (mut acknowledged, mut refused) = (BTreeMap::from([("k0".to_owned(), 0)]), BTreeMap::new());
+        for round in 1..=10u64 {
+            let key = format!("k{round}");
+            match store.commit(Change::set(&key, round)).await {
+                Ok(_) => acknowledged.insert(key, round),
+                Err(CommitError::Storage(_)) => refused.insert(key, round),
+                Err(error) => panic!("n={n}: {error}"),
+            };
+        }
+        let failed = faults.has_failed();
+        faults.repair();
+        // A fold may still be failing in the background.
+        while store.commit(Change::set("last", 99)).await.is_err() {
+            until("writable again", || store.status().health == Health::Writable).await;
+        }
+        acknowledged.insert("last".to_owned(), 99);
+        let memory = store.read(|ledger| ledger.values.clone());
+        store.close().await;
+        let store = Store::<Ledger>::open(scratch.path(), unfolded()).await.unwrap();
+        let disk = store.read(|ledger| ledger.values.clone());
+        assert_eq!(memory, disk, "n={n}");
+        for (key, value) in &acknowledged {
+            assert_eq!(disk.get(key), Some(value), "n={n}: {key}");
+        }
+        for (key, value) in &disk {
+            assert!(acknowledged.get(key).or(refused.get(key)) == Some(value), "n={n}: {key} was invented");
+        }
+        store.close().await;
+        if !failed {
+            assert!(n > 20, "only {n} operations were tried");
+            return;
+        }
+    }
+}
+
+/// C12: on a slow disk batches grow; beyond the queue, commits are refused at once.
+#[tokio::test]
+async fn refuses_what_does_not_fit_the_queue() {
+    let scratch = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let options = StoreOptions { queue: 8, ..on(&faults) };
+    let store = Store::<Ledger>::open(scratch.path(), options).await.unwrap();
+    faults.stuck.store(true, Ordering::SeqCst);
+    let mut waiting = tokio::task::JoinSet::new();
+    let commit = |n: u64| {
+        let store = store.clone();
+        async move { store.commit(Change::set("k", n)).await }
+    };
+    waiting.spawn(commit(0));
+    until("the writer is stuck", || store.status().queued == 0 && store.read(|_| true)).await;
+    let mut refused = 0;
+    for n in 1..100 {
+        waiting.spawn(commit(n));
+        tokio::task::yield_now().await;
+        while let Some(done) = waiting.try_join_next() {
+            assert_eq!(done.unwrap(), Err(CommitError::Overloaded));
+            refused += 1;
+        }
+    }
+    assert!(refused > 80, "{refused}");
+    faults.stuck.store(false, Ordering::SeqCst);
+    for done in waiting.join_all().await {
+        assert!(matches!(done, Ok(_) | Err(CommitError::Overloaded)), "{done:?}");
+    }
+    store.close().await;
+}
+
+/// C6: a flipped bit anywhere in the file is an error or harmless, never a panic and never a different state.
+#[tokio::test]
+async fn a_flipped_bit_is_an_error_or_harmless() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("state");
+    let store = Store::<Ledger>::open(&dir, unfolded()).await.unwrap();
+    for n in 0..50 {
+        store.commit(Change::set(&format!("folded/{n}"), n)).await.unwrap();
+    }
+    store.close().await;
+    let store = Store::<Ledger>::open(&dir, unfolded()).await.unwrap();
+    for n in 0..50 {
+        store.commit(Change::set(&format!("journaled/{n}"), n)).await.unwrap();
+    }
+    let expected = store.read(|ledger| ledger.values.clone());
+    // As a crash would leave it: the journal is not folded.
+    let image = std::fs::read(dir.join("state.redb")).unwrap();
+    store.close().await;
+
+    let used: Vec<usize> = (0..image.len()).filter(|at| image[*at] != 0).collect();
+    let copy = scratch.path().join("copy");
+    let (mut errors, mut harmless) = (0, 0);
+    for at in used.iter().step_by(used.len().div_ceil(300)) {
+        let mut damaged = image.clone();
+        damaged[*at] ^= 1 << (at % 8);
+        std::fs::create_dir_all(&copy).unwrap();
+        std::fs::write(copy.join("state.redb"), &damaged).unwrap();
+        match Store::<Ledger>::open(&copy, unfolded()).await {
+            Ok(store) => {
+                assert_eq!(store.read(|ledger| ledger.values.clone()), expected, "byte {at}");
+                store.close().await;
+                harmless += 1;
+            }
+            Err(OpenError::Corrupt { .. } | OpenError::NewerFormat { .. } | OpenError::Io { .. }) => errors += 1,
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+        std::fs::remove_dir_all(&copy).unwrap();
+    }
+    assert!(errors > 0 && harmless > 0, "{errors} errors, {harmless} harmless");
+}
