@@ -6,23 +6,25 @@
 #![expect(clippy::unwrap_used, reason = "the suite's functions are tests that take arguments")]
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clusterctl::cluster::{NodeAddress, VolumeName};
 use clusterctl::providers::command::{CommandError, Commander, Invocation, Output, Processes};
+use clusterctl::providers::gluster::cli::GlusterCli;
 use clusterctl::providers::gluster::{
     Brick, BrickStatus, GlusterError, NewVolume, Peer, StoragePool, Volume, VolumeStatus,
 };
 
 use crate::fakes::gluster::{FakeGlusterWorld, Fault};
+use crate::lab::{Lab, usable};
 
 /// Real servers take some seconds to start bricks on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Runs programs on another host of this machine: `wrap` turns an argument list into a run that goes there, such as the
 /// lab's `exec`. The deadline is that of what `wrap` returns.
-#[expect(dead_code, reason = "for runs on real servers")]
-pub(crate) struct InHost<F>(pub(crate) F);
+struct InHost<F>(F);
 
 #[async_trait::async_trait]
 impl<F: Fn(Vec<OsString>) -> Invocation + Send + Sync> Commander for InHost<F> {
@@ -259,6 +261,25 @@ async fn the_fake_keeps_the_contract() {
     let pools = addresses.map(|address| world.pool(address));
     let servers = [0, 1, 2, 3].map(|at| (addresses[at], &pools[at] as &dyn StoragePool));
     contract(&Stage { servers, nobody: address(99), bricks: "/data/contract".to_owned() }).await;
+}
+
+/// Covers S2-18, S2-72, S2-73 and FAULTS G2, on real servers.
+#[tokio::test]
+async fn real_servers_keep_the_contract() {
+    if !usable("real_servers_keep_the_contract") {
+        return;
+    }
+    let lab = Arc::new(Lab::up("gluster", 4));
+    let pools = [1, 2, 3, 4].map(|n| {
+        let lab = Arc::clone(&lab);
+        lab.ok(n, &["mkdir", "-p", "/data/contract"]);
+        GlusterCli::new(Arc::new(InHost(move |argv: Vec<OsString>| lab.invocation(n, &[]).args(argv))))
+    });
+    let addresses = [1, 2, 3, 4].map(|n| NodeAddress::new(lab.host_ip(n)).unwrap());
+    let servers = [0, 1, 2, 3].map(|at| (addresses[at], &pools[at] as &dyn StoragePool));
+    let [a, b, c, _] = lab.host_ip(1).octets();
+    let nobody = NodeAddress::parse(&format!("{a}.{b}.{c}.250")).unwrap();
+    contract(&Stage { servers, nobody, bricks: "/data/contract".to_owned() }).await;
 }
 
 /// Covers FAULTS J12: the marks that a wedged create leaves, and how an operator of them goes on.
