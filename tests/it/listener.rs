@@ -4,6 +4,7 @@
 
 mod decoding;
 mod floods;
+mod process;
 mod unix;
 mod wire;
 

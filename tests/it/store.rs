@@ -6,6 +6,7 @@
 mod disks;
 mod faults;
 mod ledger;
+mod power;
 mod process;
 
 use std::os::unix::fs::PermissionsExt;

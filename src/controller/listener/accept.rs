@@ -12,7 +12,7 @@ use super::connection::{NO_ROOM, Phase, Shared, busy_reply, converse, encode};
 use super::counters::count;
 use super::unix::BoundUnix;
 use super::{Handler, Peer};
-use crate::protocol::exchange::respond;
+use crate::protocol::exchange::{finish, respond};
 use crate::protocol::reply::ErrorReply;
 
 /// How long accepting rests after a failure; the kernel keeps the connections meanwhile.
@@ -86,9 +86,13 @@ impl<H: Handler> Accepting<H> {
                         Ok(credentials) if is_permitted(credentials.uid()) => credentials.uid(),
                         Ok(_) | Err(_) => {
                             self.shared.counters.refused("not-permitted");
-                            let limits = Default::default();
+                            let limits = *self.shared.limits();
                             let refusal = not_permitted();
-                            self.spawn(async move { drop(respond(&mut stream, refusal, &limits).await) });
+                            self.spawn(async move {
+                                if respond(&mut stream, refusal, &limits).await.is_ok() {
+                                    finish(&mut stream, &limits).await;
+                                }
+                            });
                             continue;
                         }
                     };

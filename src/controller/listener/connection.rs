@@ -67,6 +67,10 @@ impl Shared {
         slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(super) fn status(&self) -> ListenerStatus {
         let local = Peer::Local { uid: 0 };
         let open = self.remote.lock().unwrap_or_else(PoisonError::into_inner).len() + self.slots(local).len();

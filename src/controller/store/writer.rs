@@ -189,10 +189,11 @@ impl<M: Machine> Writer<M> {
             board.sequence = self.extent.last;
             board.batches += 1;
         }
+        // Before the answers: who has one finds its sequence here.
+        self.changed.send_replace(self.extent.last);
         for (answer, committed) in answers {
             answer.send(Ok(committed)).ok();
         }
-        self.changed.send_replace(self.extent.last);
     }
 
     fn keep_house(&mut self) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clusterctl::controller::store::{CommitError, Health, OpenError, Store, StoreOptions};
 
-use super::disks::{Faults, faulty};
+use super::disks::{Faults, faulty, quick};
 use super::ledger::{Change, Ledger};
 use super::{unfolded, until};
 
@@ -146,7 +146,7 @@ async fn a_flipped_bit_is_an_error_or_harmless() {
         damaged[*at] ^= 1 << (at % 8);
         std::fs::create_dir_all(&copy).unwrap();
         std::fs::write(copy.join("state.redb"), &damaged).unwrap();
-        match Store::<Ledger>::open(&copy, unfolded()).await {
+        match Store::<Ledger>::open(&copy, StoreOptions { medium: Some(quick()), ..unfolded() }).await {
             Ok(store) => {
                 assert_eq!(store.read(|ledger| ledger.values.clone()), expected, "byte {at}");
                 store.close().await;
@@ -158,4 +158,63 @@ async fn a_flipped_bit_is_an_error_or_harmless() {
         std::fs::remove_dir_all(&copy).unwrap();
     }
     assert!(errors > 0 && harmless > 0, "{errors} errors, {harmless} harmless");
+}
+
+/// C5: a file system that is full, for real. Needs the right to mount.
+#[tokio::test]
+async fn comes_back_after_a_full_file_system() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root may mount");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let mounted = Tmpfs::mount(scratch.path(), "size=8m");
+    let dir = scratch.path().join("state");
+    let options = StoreOptions { reopen: (Duration::from_millis(1), Duration::from_millis(5)), ..unfolded() };
+    let store = Store::<Ledger>::open(&dir, options).await.unwrap();
+    store.commit(Change::set("a", 1)).await.unwrap();
+    let mut blobs = 0;
+    let error = loop {
+        let blob = Change::Set { key: "x".repeat(200_000) + &blobs.to_string(), value: blobs };
+        match store.commit(blob).await {
+            Ok(_) => blobs += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, CommitError::Storage(_)), "{error}");
+    assert!(blobs > 1, "{blobs}");
+    assert_eq!(store.read(|ledger| ledger.values["a"]), 1);
+    mounted.remount("size=64m");
+    let writable = async {
+        while store.commit(Change::set("a", 2)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), writable).await.unwrap();
+    store.close().await;
+    let store = Store::<Ledger>::open(&dir, unfolded()).await.unwrap();
+    assert_eq!(store.read(|ledger| ledger.values["a"]), 2);
+    assert!(store.read(|ledger| ledger.values.len() as u64) > blobs);
+    store.close().await;
+}
+
+/// A file system of its own, unmounted in the end. It is below a directory of this test, where nobody else looks.
+struct Tmpfs(std::path::PathBuf);
+
+impl Tmpfs {
+    fn mount(at: &std::path::Path, options: &str) -> Self {
+        let options = std::ffi::CString::new(options).unwrap();
+        rustix::mount::mount("tmpfs", at, "tmpfs", rustix::mount::MountFlags::empty(), options.as_c_str()).unwrap();
+        Self(at.to_owned())
+    }
+
+    fn remount(&self, options: &str) {
+        rustix::mount::mount_remount(&self.0, rustix::mount::MountFlags::empty(), options).unwrap();
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).ok();
+    }
 }
