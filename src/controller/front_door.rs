@@ -178,7 +178,7 @@ impl FrontDoor {
     }
 
     /// Answers as soon as `enough` holds, something else has changed the answer, or `deadline` has come.
-    async fn answer_when(&self, id: &NodeId, deadline: Instant, enough: impl Fn(&Reply) -> bool) -> Outcome {
+    async fn answer_when(&self, id: &NodeId, deadline: Instant, mut enough: impl FnMut(&Reply) -> bool) -> Outcome {
         let mut storage = self.storage.clone();
         let mut state = self.store.changed();
         let mut parked = None;

@@ -18,7 +18,7 @@ use super::storage_plan::{self, Candidate, PoolView, StoragePlan, StorageStep, S
 use super::store::Store;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
-use crate::providers::gluster::{Brick, GlusterError, StoragePool, VolumeStatus};
+use crate::providers::gluster::{Brick, GlusterError, StoragePool, Volume, VolumeStatus};
 
 /// What the loop works with.
 pub struct Reconcile {
@@ -256,6 +256,7 @@ impl Reconcile {
             mountable: plan.mountable,
             allowed,
             bricks: volume.map(|volume| volume.bricks.clone()).unwrap_or_default(),
+            servers: servers(volume, plan),
             reset: plan.reset.iter().map(ToString::to_string).collect(),
             message,
         };
@@ -283,6 +284,16 @@ impl Reconcile {
             true
         });
     }
+}
+
+/// The hosts of the volume's bricks, or of those that it is about to be made of.
+fn servers(volume: Option<&Volume>, plan: &StoragePlan) -> Vec<String> {
+    let planned = plan.steps.iter().find_map(|step| match step {
+        StorageStep::Create(new) => Some(&new.bricks),
+        _ => None,
+    });
+    let bricks = volume.map(|volume| &volume.bricks).or(planned);
+    bricks.into_iter().flatten().map(|brick| brick.host.clone()).collect()
 }
 
 fn texts(bricks: &[Brick]) -> Vec<String> {

@@ -41,6 +41,8 @@ pub struct StorageView {
     pub allowed: BTreeSet<String>,
     /// The volume's bricks in its order.
     pub bricks: Vec<Brick>,
+    /// Hosts that serve the volume, or will once it is made: what nodes write into their mount units.
+    pub servers: Vec<String>,
     /// Addresses of nodes whose brick carries the mark of a create that came to nothing.
     pub reset: BTreeSet<String>,
     /// What is waited for; empty if nothing is.
@@ -139,7 +141,7 @@ fn storage_words(reply: &mut Reply, answer: &Answer<'_>) {
         reply.gluster_brick_reset = view.reset.contains(&node.address.to_string());
     }
     // A host mounts from itself first if it can, so that its mount needs nobody else's glusterd.
-    let mut servers: Vec<String> = view.bricks.iter().map(|brick| brick.host.clone()).collect();
+    let mut servers = view.servers.clone();
     servers.sort_by_key(|host| *host != own.host);
     servers.dedup();
     reply.gluster_servers = servers;

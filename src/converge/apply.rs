@@ -31,13 +31,9 @@ pub enum StepCause {
 
 /// Carries out `plan`; returns what was done, and the first error of each track.
 pub async fn apply(hands: &Hands, plan: &Plan) -> (Vec<Step>, Vec<StepError>) {
-    let (swarm, storage, persistence) = tokio::join!(
-        run_track(hands, plan, Track::Swarm),
-        run_track(hands, plan, Track::Storage),
-        run_track(hands, plan, Track::Persistence),
-    );
+    let (swarm, storage) = tokio::join!(run_track(hands, plan, Track::Swarm), run_track(hands, plan, Track::Storage));
     let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for (steps, error) in [swarm, storage, persistence] {
+    for (steps, error) in [swarm, storage] {
         done.extend(steps);
         failed.extend(error);
     }

@@ -159,16 +159,24 @@ fn plan_mount(plan: &mut Plan, storage: &StorageDesired, observed: &MountObserve
     let spec =
         || MountSpec { volume: storage.volume.clone(), point: storage.mount.clone(), servers: storage.servers.clone() };
     let wait = || Wait::Volume(storage.why_not.clone());
-    match &observed.state {
-        MountState::Usable => {}
+    let refusal = match &observed.state {
         MountState::Foreign { source } => {
-            plan.refusals.push(Refusal::MountPointTaken { point: storage.mount.clone(), source_name: source.clone() });
-            return;
+            Some(Refusal::MountPointTaken { point: storage.mount.clone(), source_name: source.clone() })
         }
-        MountState::Absent if observed.point_has_files => {
-            plan.refusals.push(Refusal::MountPointHasFiles(storage.mount.clone()));
-            return;
-        }
+        MountState::Absent if observed.point_has_files => Some(Refusal::MountPointHasFiles(storage.mount.clone())),
+        MountState::Absent | MountState::Usable | MountState::Stale(_) | MountState::Unwritable(_) => None,
+    };
+    if let Some(refusal) = refusal {
+        plan.refusals.push(refusal);
+        return;
+    }
+    // Which hosts serve is known before they do. What comes back after a reboot is written first: the mount is then
+    // started through it.
+    if !observed.persistent && !storage.servers.is_empty() {
+        plan.steps.push(Step::PersistMount(spec()));
+    }
+    match &observed.state {
+        MountState::Usable | MountState::Foreign { .. } => {}
         MountState::Absent if storage.mountable => plan.steps.push(Step::Mount(spec())),
         MountState::Stale(_) if storage.mountable => {
             plan.steps.push(Step::Unmount { point: storage.mount.clone() });
@@ -176,10 +184,6 @@ fn plan_mount(plan: &mut Plan, storage: &StorageDesired, observed: &MountObserve
         }
         MountState::Absent | MountState::Stale(_) => plan.waits.push(wait()),
         MountState::Unwritable(why) => plan.waits.push(Wait::VolumeUnwritable(why.clone())),
-    }
-    // Which servers serve is known once there is a volume.
-    if !observed.persistent && !storage.servers.is_empty() {
-        plan.steps.push(Step::PersistMount(spec()));
     }
 }
 

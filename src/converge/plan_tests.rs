@@ -282,7 +282,7 @@ fn steps_read_as_sentences_without_secrets() {
     insta::assert_snapshot!(lines.join("\n"), @"
     join the Swarm at 10.0.0.1:2377 as 10.0.0.2
     make the directory /data/clusterctl/bricks/shared for a brick of `shared`
-    mount `shared` from 10.0.0.1 at /mnt/shared
     make the mount at /mnt/shared come back after a reboot
+    mount `shared` from 10.0.0.1 at /mnt/shared
     ");
 }

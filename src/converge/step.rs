@@ -43,7 +43,6 @@ pub struct MountSpec {
 pub enum Track {
     Swarm,
     Storage,
-    Persistence,
 }
 
 impl Step {
@@ -52,10 +51,11 @@ impl Step {
     pub fn track(&self) -> Track {
         match self {
             Self::AbandonPendingJoin | Self::JoinSwarm(_) => Track::Swarm,
-            Self::PrepareBrick { .. } | Self::ResetBrick { .. } | Self::Unmount { .. } | Self::Mount(_) => {
-                Track::Storage
-            }
-            Self::PersistMount(_) => Track::Persistence,
+            Self::PrepareBrick { .. }
+            | Self::ResetBrick { .. }
+            | Self::Unmount { .. }
+            | Self::PersistMount(_)
+            | Self::Mount(_) => Track::Storage,
         }
     }
 }

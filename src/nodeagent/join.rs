@@ -233,7 +233,13 @@ impl Join {
             }
             // A mount that does not take writes is looked at again after the controller's next word, at the latest
             // after the pause.
-            let enough = |reply: &Reply| reply.gluster_ready || reply.gluster_brick_reset || !reply.gluster_enabled;
+            let known = reply.gluster_servers.clone();
+            let enough = |reply: &Reply| {
+                reply.gluster_ready
+                    || reply.gluster_brick_reset
+                    || !reply.gluster_enabled
+                    || reply.gluster_servers != known
+            };
             let before = reply.gluster_ready;
             reply = talk.until(enough, || self.status_request(report), &mut said).await?;
             if before && reply.gluster_ready {

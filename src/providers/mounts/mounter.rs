@@ -3,6 +3,7 @@
 //! Unmounting is a system call of this process and no run of `umount`, which looks at the mount first and then hangs
 //! with it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::probe::ProbeResult;
 use super::table::MountTable;
 use crate::cluster::{Hostname, MountPoint, NodeAddress, VolumeName};
 use crate::providers::command::{CommandError, Commander, Invocation};
+use crate::providers::systemd::{self, SystemdError};
 
 /// A mount takes 50 to 150 ms; servers that do not answer are tried one after the other.
 const MOUNT_DEADLINE: Duration = Duration::from_secs(60);
@@ -61,6 +63,8 @@ pub enum MountError {
     NotEmpty { point: MountPoint, entries: String },
     #[error("`{command}` failed: {message} (GlusterFS logs to `{log}`)")]
     Failed { command: String, message: String, log: String },
+    #[error("systemd could not start the mount")]
+    Unit(#[source] SystemdError),
     #[error("the mount command could not be run")]
     Command(#[source] CommandError),
     #[error("{point} cannot be made")]
@@ -93,15 +97,28 @@ pub trait Mounter: Send + Sync {
 }
 
 /// This host's mounts.
+///
+/// Where the mount has a systemd unit it is started through it: the client's process then belongs to the unit, and
+/// not to the session or service that happened to mount, with which systemd would kill it.
 pub struct SystemMounter {
     commander: Arc<dyn Commander>,
+    /// Where units are, if systemd runs.
+    unit_dir: Option<PathBuf>,
 }
 
 impl SystemMounter {
     /// Runs `mount` and the probe with `commander`.
     #[must_use]
     pub fn new(commander: Arc<dyn Commander>) -> Self {
-        Self { commander }
+        Self { commander, unit_dir: systemd::running().then(|| PathBuf::from(systemd::UNIT_DIR)) }
+    }
+
+    /// The unit for this mount, if there is one with exactly its text.
+    fn unit_of(&self, mount: &GlusterMount) -> Result<Option<String>, MountError> {
+        let Some(dir) = &self.unit_dir else { return Ok(None) };
+        let name = systemd::mount_unit_name(&mount.point);
+        let text = systemd::render_mount_unit(mount)?;
+        Ok(systemd::is_installed(dir, &name, &text).unwrap_or(false).then_some(name))
     }
 }
 
@@ -115,6 +132,9 @@ impl Mounter for SystemMounter {
         let (source, options) = mount.source_and_options()?;
         if self.mounts().await?.at(mount.point.as_path()).is_none() {
             make_point(&mount.point)?;
+        }
+        if let Some(unit) = self.unit_of(mount)? {
+            return systemd::start_unit(self.commander.as_ref(), &unit).await.map_err(MountError::Unit);
         }
         let invocation = Invocation::new("mount")
             .args(["-t", "glusterfs", "-o", &options, "--", &source, mount.point.as_str()])
