@@ -21,10 +21,10 @@
 //! | layer | modules |
 //! |---|---|
 //! | shell | `cli`, `main` |
-//! | loops | `controller::{serve, listener, reconcile}`, `nodeagent`, `converge::{observe, apply}`, `lab` |
-//! | hands | `providers`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock` |
-//! | decisions | `controller::{admission, gate, assignment, storage_plan, reply, state}`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config::{layer, check}` |
-//! | words | `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command` |
+//! | loops | `controller`, `nodeagent`, `converge::{observe, apply}`, `lab` |
+//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::cli`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock` |
+//! | decisions | `controller::{admission, gate, assignment, storage_plan, reply, state}`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config` |
+//! | words | `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}` |
 //!
 //! `controller` and `nodeagent` never import each other; they meet in `protocol` and `cluster`. One foreign crate
 //! with a large surface has one file: bollard `providers/swarm/docker.rs`, redb `controller/store/redb.rs`.

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::ResolverConfig;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::net::TcpStream;
 
 use crate::config::{MasterAddress, MasterHost};
@@ -67,8 +69,13 @@ async fn resolve(master: &MasterAddress) -> Result<IpAddr, ClientError> {
         MasterHost::Name(name) => name.to_string(),
     };
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Resolve(name.clone(), source);
-    let resolver =
-        TokioResolver::builder_tokio().and_then(|builder| builder.build()).map_err(|error| failed(error.into()))?;
+    // Without a name server there is still the hosts file.
+    let builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+        tracing::debug!("no name server: {error}");
+        let nobody = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+        TokioResolver::builder_with_config(nobody, TokioRuntimeProvider::default())
+    });
+    let resolver = builder.build().map_err(|error| failed(error.into()))?;
     let found = resolver.lookup_ip(name.as_str()).await.map_err(|error| failed(error.into()))?;
     found.iter().next().ok_or_else(|| failed("the name has no address".into()))
 }

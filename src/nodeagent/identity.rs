@@ -50,8 +50,11 @@ pub fn load_or_create(directory: &Path) -> Result<NodeIdentity, IdentityError> {
     let failed = |source| IdentityError::Io { path: path.clone(), source };
     let key = KeyPair::generate().map_err(IdentityError::Make)?;
     files::create_dir_private(directory).map_err(failed)?;
-    files::write_if_different(&path, key.serialize_pem().as_bytes(), 0o600).map_err(failed)?;
-    Ok(identity_of(&key))
+    // Controller and node of one host may come here at the same moment: the first key stays, and both take it.
+    if files::create_new(&path, key.serialize_pem().as_bytes(), 0o600).map_err(failed)? {
+        return Ok(identity_of(&key));
+    }
+    load(directory)?.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
 }
 
 /// Reads the key in `directory`; `None` if the host never joined.
@@ -88,6 +91,17 @@ mod tests {
         assert_eq!(load_or_create(&home).unwrap(), first);
         let mode = std::fs::metadata(home.join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn many_that_make_it_at_once_get_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let all: Vec<NodeIdentity> = std::thread::scope(|scope| {
+            let made: Vec<_> = (0..8).map(|_| scope.spawn(|| load_or_create(dir.path()).unwrap())).collect();
+            made.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|identity| *identity == all[0]));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the key");
     }
 
     #[test]

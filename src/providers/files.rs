@@ -40,6 +40,34 @@ pub fn write_if_different(path: &Path, bytes: &[u8], mode: u32) -> io::Result<Wr
     Ok(Written { changed: true })
 }
 
+/// Makes a regular file with these bytes and this mode, whole, unless something of that name is there already; says
+/// whether it did. Of several that try at the same moment exactly one does. Blocks.
+///
+/// # Errors
+/// On input and output.
+pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}{TMP_SUFFIX}", uuid::Uuid::new_v4()));
+    let beside = Path::new(&beside);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
+    let linked = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        // A link fails where the name is taken, which a rename would not.
+        .and_then(|()| std::fs::hard_link(beside, path));
+    std::fs::remove_file(beside)?;
+    match linked {
+        Ok(()) => {
+            if let Some(parent) = path.parent() {
+                File::open(parent)?.sync_all()?;
+            }
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes a regular file, durably; one that is not there is no error.
 ///
 /// # Errors
