@@ -1,4 +1,5 @@
 //! Fakes with state behind the same traits as the real things.
 
 pub(crate) mod gluster;
+pub(crate) mod host;
 pub(crate) mod swarm;

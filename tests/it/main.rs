@@ -4,10 +4,13 @@
 
 mod architecture;
 mod binary;
+mod controller;
 mod fakes;
 mod gluster_contract;
+mod join;
 mod lab;
 mod listener;
 mod packaging;
 mod store;
 mod swarm_contract;
+mod world;

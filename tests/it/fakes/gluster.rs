@@ -71,6 +71,8 @@ struct World {
     /// done when the server goes on. `None` for a mere look.
     stuck: BTreeMap<String, Option<(NodeAddress, Change)>>,
     ids: u32,
+    /// Every change of a volume that was asked for, in words.
+    history: Vec<String>,
 }
 
 /// Some servers, and the means to disturb them.
@@ -180,6 +182,32 @@ impl FakeGlusterWorld {
     /// Lets the next `n` changes find another transaction in progress.
     pub(crate) fn set_busy(&self, n: usize) {
         self.lock().busy = n;
+    }
+
+    /// The volume of that name in the pool of `server`, without asking it.
+    pub(crate) fn look_at(&self, server: NodeAddress, name: &VolumeName) -> Option<Volume> {
+        self.lock().volume(server, name).cloned()
+    }
+
+    /// Whether a client at `client` that asks `server` may mount the volume now.
+    pub(crate) fn lets_mount(&self, server: NodeAddress, name: &VolumeName, client: NodeAddress) -> bool {
+        let up = self.lock().servers.get(&server).is_some_and(|server| server.up && server.reachable);
+        let listed = |volume: Volume| {
+            let allow = volume.options.get("auth.allow").map_or("*", String::as_str).to_owned();
+            let me = client.to_string();
+            volume.status == VolumeStatus::Started && allow.split(',').any(|entry| entry == "*" || entry == me)
+        };
+        up && self.look_at(server, name).is_some_and(listed)
+    }
+
+    /// Every change of a volume that was asked for, in words: `create replica=3 force=false`.
+    pub(crate) fn history(&self) -> Vec<String> {
+        self.lock().history.clone()
+    }
+
+    /// Whether a fault that was ordered has not come about.
+    pub(crate) fn has_faults_left(&self) -> bool {
+        !self.lock().faults.is_empty()
     }
 
     /// How many calls there were that change something.

@@ -128,6 +128,11 @@ impl FakeEngine {
         });
     }
 
+    /// Whether a failure that was ordered has not come about.
+    pub(crate) fn has_failures_left(&self) -> bool {
+        !self.world.world().engines[&self.name].failures.is_empty()
+    }
+
     /// How many calls came that could have changed something.
     pub(crate) fn mutating_calls(&self) -> usize {
         self.world.world().engines[&self.name].mutating_calls

@@ -25,6 +25,19 @@ impl Change {
         }
     }
 
+    /// The change in words.
+    fn words(&self) -> String {
+        match self {
+            Self::Create(new) => format!("create replica={} force={}", new.replica, new.force),
+            Self::Start { force, .. } => format!("start force={force}"),
+            Self::AddBricks { replica, bricks, force, .. } => {
+                format!("add bricks={} replica={replica} force={force}", bricks.len())
+            }
+            Self::SetOption { option, value, .. } => format!("set {option}={value}"),
+            Self::FixLayout { .. } => "fix-layout".to_owned(),
+        }
+    }
+
     fn command(&self) -> &'static str {
         match self {
             Self::Create(_) => "volume create",
@@ -87,6 +100,7 @@ impl World {
 
     /// A change of a volume, as far as the others let it come.
     pub(super) fn change(&mut self, me: NodeAddress, change: &Change) -> Result<(), GlusterError> {
+        self.history.push(change.words());
         let fault = self.begin(me, change.command())?;
         self.take_turn(me, change.volume(), change.command(), Some((me, change.clone())))?;
         self.apply(me, change, fault)

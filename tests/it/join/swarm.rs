@@ -1,0 +1,120 @@
+//! What can be wrong with a host's part in a Swarm.
+
+use clusterctl::converge::apply::{StepCause, StepError};
+use clusterctl::converge::plan::Refusal;
+use clusterctl::providers::swarm::{self, LocalState, SwarmEngine, SwarmError};
+
+use super::*;
+
+async fn swarm_only(count: usize) -> World {
+    World::started(count, Settings { storage: None, ..Settings::default() }).await
+}
+
+/// Expects that the host cannot be joined for one reason, and that nothing was done about it.
+async fn refused(host: &Host, role: Option<Role>, expected: impl Fn(&Refusal) -> bool) {
+    let before = host.mutations();
+    let error = host.join(role, DEADLINE).await.unwrap_err();
+    assert!(matches!(&error, JoinError::Host(found) if found.len() == 1 && expected(&found[0])), "{error:?}");
+    assert_eq!(host.mutations(), before);
+}
+
+/// S2-65: the token that the controller remembers may have been rotated since.
+#[tokio::test]
+async fn a_rotated_token_is_asked_for_again() {
+    let world = swarm_only(3).await;
+    join(&world.hosts[1]).await.unwrap();
+    world.hosts[0].engine.rotate_tokens();
+    let joined = join(&world.hosts[2]).await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(names(&joined.done), ["join"]);
+    world.check_invariants().await;
+}
+
+/// S2-67: a manager that does not answer ends the join with that word, and the next join gets through.
+#[tokio::test]
+async fn an_unreachable_manager_is_named() {
+    let world = swarm_only(2).await;
+    world.hosts[0].engine.set_connected(false);
+    let error = world.hosts[1].join(None, Duration::from_secs(1)).await.unwrap_err();
+    let named = |cause: &StepCause| matches!(cause, StepCause::Swarm(SwarmError::ManagerUnreachable));
+    assert!(matches!(&error, JoinError::Step(StepError { cause, .. }) if named(cause)), "{error:?}");
+    world.hosts[0].engine.set_connected(true);
+    join(&world.hosts[1]).await.unwrap();
+    world.check_invariants().await;
+}
+
+/// A join that never got through is dropped for one that does.
+#[tokio::test]
+async fn a_pending_join_is_abandoned() {
+    let world = swarm_only(2).await;
+    let host = &world.hosts[1];
+    let token = world.hosts[0].engine.join_tokens().await.unwrap().worker;
+    let managers = vec!["10.0.0.99:2377".to_owned()];
+    host.engine.join(&swarm::Join { token, managers, advertise: host.address }).await.unwrap_err();
+    assert_eq!(host.engine.inspect().await.unwrap().state, LocalState::Pending);
+    assert_eq!(names(&join(host).await.unwrap().done), ["abandon", "join"]);
+    world.check_invariants().await;
+}
+
+/// A host in another Swarm stays there.
+#[tokio::test]
+async fn a_foreign_swarm_is_refused() {
+    let world = swarm_only(2).await;
+    let host = &world.hosts[1];
+    host.engine.init(host.address).await.unwrap();
+    refused(host, None, |refusal| matches!(refusal, Refusal::ForeignSwarm { .. })).await;
+    assert_eq!(host.engine.members().await.unwrap().len(), 1);
+}
+
+/// Another role than the one that a host has is for the operator to give.
+#[tokio::test]
+async fn another_role_is_refused() {
+    let world = swarm_only(2).await;
+    let host = &world.hosts[1];
+    join(host).await.unwrap();
+    refused(host, Some(Role::Manager), |refusal| matches!(refusal, Refusal::OtherRole { .. })).await;
+}
+
+/// A Swarm that is locked or broken is named and left alone.
+#[tokio::test]
+async fn a_locked_or_broken_swarm_is_refused() {
+    let world = swarm_only(3).await;
+    join_all(&world).await;
+    world.hosts[1].engine.lock();
+    refused(&world.hosts[1], None, |refusal| matches!(refusal, Refusal::SwarmLocked)).await;
+    world.hosts[2].engine.break_with("certificate expired");
+    refused(&world.hosts[2], None, |refusal| matches!(refusal, Refusal::SwarmBroken(_))).await;
+}
+
+/// While the Swarm has no leader the shared volume goes on, and the Swarm is joined when it is back.
+#[tokio::test]
+async fn storage_does_not_wait_for_the_swarm() {
+    let mut world = World::started(4, Settings::default()).await;
+    for host in &world.hosts[1..3] {
+        host.join(Some(Role::Manager), DEADLINE).await.unwrap();
+    }
+    for host in &world.hosts[1..3] {
+        host.engine.set_connected(false);
+    }
+    world.restart().await;
+    let host = world.hosts[3].clone();
+    let joining = tokio::spawn(async move { join(&host).await });
+    let mounted = async || world.hosts[3].hand.mounted(&crate::world::mount_point());
+    crate::world::until("the volume is mounted", mounted).await;
+    assert_eq!(world.hosts[3].engine.inspect().await.unwrap().state, LocalState::Inactive);
+    for host in &world.hosts[1..3] {
+        host.engine.set_connected(true);
+    }
+    assert!(names(&joining.await.unwrap().unwrap().done).contains(&"join"));
+    world.check_invariants().await;
+}
+
+/// The failure is on record with the controller.
+#[tokio::test]
+async fn what_went_wrong_is_reported() {
+    let world = swarm_only(2).await;
+    let host = &world.hosts[1];
+    host.engine.init(host.address).await.unwrap();
+    join(host).await.unwrap_err();
+    let status = world.status().await.to_string();
+    assert!(status.contains("another Swarm"), "{status}");
+}

@@ -1,0 +1,419 @@
+//! A cluster in one process: fake hosts, the real controller on a real port, the real join.
+//!
+//! Every world has an address of its own out of 127.0.0.0/8, so that the controller comes back on the same port after a
+//! restart and no other socket takes that port meanwhile. Nodes speak from loopback and register addresses out of
+//! 10.0.0.0/24, which open admission allows.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use clusterctl::clock::{Clock, SystemClock};
+use clusterctl::cluster::{BrickPath, Hostname, MountPoint, NodeAddress, NodeId, Role, VolumeName};
+use clusterctl::config::{MasterAddress, MasterHost};
+use clusterctl::controller::admission::{Admission, Policy};
+use clusterctl::controller::command::{StorageRecord, Thresholds};
+use clusterctl::controller::init::{self, InitOptions};
+use clusterctl::controller::listener::ListenOptions;
+use clusterctl::controller::reply::OverlayWords;
+use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoice};
+use clusterctl::converge::observe::{Hands, ObserveError};
+use clusterctl::nodeagent::identity::NodeIdentity;
+use clusterctl::nodeagent::join::{Join, JoinError, Joined};
+use clusterctl::protocol::registration::{Facts, Identity, PROTOCOL, Registration};
+use clusterctl::providers::brick_records::BrickRecords;
+use clusterctl::providers::gluster::{Volume, VolumeStatus};
+use clusterctl::providers::swarm::{Engine, LocalState, SwarmEngine};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::fakes::gluster::FakeGlusterWorld;
+use crate::fakes::host::{FakeBoot, FakeBricks, FakeHost, FakeMounter};
+use crate::fakes::swarm::{FakeEngine, FakeSwarmWorld};
+
+/// How long anything may take that a test waits for.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The address of host `n`, the first being 1.
+pub(crate) fn address(n: usize) -> NodeAddress {
+    NodeAddress::parse(&format!("10.0.0.{n}")).unwrap()
+}
+
+pub(crate) fn volume_name() -> VolumeName {
+    VolumeName::parse("shared").unwrap()
+}
+
+pub(crate) fn brick_path() -> BrickPath {
+    BrickPath::parse("/data/clusterctl/bricks/shared").unwrap()
+}
+
+/// Nothing is ever made there: only whether files lie in it is looked at.
+pub(crate) fn mount_point() -> MountPoint {
+    MountPoint::parse("/mnt/clusterctl-fake-mount-point/shared").unwrap()
+}
+
+/// The facts that every fake host tells.
+pub(crate) fn facts() -> Facts {
+    Facts {
+        os: "Debian".into(),
+        cpus: 2,
+        memory_mb: 2048,
+        docker_version: "20.10.24".into(),
+        gluster_capable: true,
+        gluster_client_only: false,
+    }
+}
+
+/// The shared volume as most tests want it.
+pub(crate) fn storage() -> StorageRecord {
+    StorageRecord {
+        volume: volume_name(),
+        brick: brick_path(),
+        mount: mount_point(),
+        replica: 3,
+        arbiter: false,
+        allow_root_brick: false,
+    }
+}
+
+/// Waits until `found` is something.
+pub(crate) async fn until<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = found().await {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// One fake host.
+#[derive(Clone)]
+pub(crate) struct Host {
+    pub(crate) name: Hostname,
+    pub(crate) address: NodeAddress,
+    pub(crate) engine: FakeEngine,
+    pub(crate) hand: FakeHost,
+    hands: Hands,
+    master: MasterAddress,
+}
+
+impl Host {
+    pub(crate) fn node_id(&self) -> NodeId {
+        NodeId::of_public_key(self.name.as_str().as_bytes())
+    }
+
+    fn identity(&self) -> NodeIdentity {
+        NodeIdentity { node_id: self.node_id() }
+    }
+
+    /// Joins as `node join` does.
+    pub(crate) async fn join(&self, role: Option<Role>, timeout: Duration) -> Result<Joined, JoinError> {
+        let engine = self.engine.inspect().await.map_err(ObserveError::Docker)?;
+        self.join_found(engine, role, timeout).await
+    }
+
+    /// Joins with the engine as it was found before.
+    pub(crate) async fn join_found(
+        &self,
+        engine: Engine,
+        role: Option<Role>,
+        timeout: Duration,
+    ) -> Result<Joined, JoinError> {
+        let join = Join {
+            master: self.master.clone(),
+            identity: self.identity(),
+            hostname: self.name.clone(),
+            address: self.address,
+            role,
+            facts: facts(),
+            engine,
+            hands: self.hands.clone(),
+            timeout,
+            clock: Arc::new(SystemClock),
+        };
+        join.run().await
+    }
+
+    /// A registration by hand, to be changed and sent.
+    pub(crate) fn registration(&self) -> Value {
+        let facts = facts();
+        json!({
+            "Action": "register", "Hostname": self.name, "NodeId": self.node_id(), "IP": self.address,
+            "Protocol": PROTOCOL, "OS": facts.os, "CPU": facts.cpus, "MemoryMb": facts.memory_mb,
+            "DockerVersion": facts.docker_version, "GlusterCapable": facts.gluster_capable,
+            "Timestamp": SystemClock.now().to_string(),
+        })
+    }
+
+    /// Changes made on this host, by whatever hand.
+    pub(crate) fn mutations(&self) -> usize {
+        self.engine.mutating_calls() + self.hand.mutations()
+    }
+}
+
+/// A controller that runs.
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+/// What the controller is started with.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) need: Option<Thresholds>,
+    pub(crate) storage: Option<StorageRecord>,
+    pub(crate) settle: SignedDuration,
+    pub(crate) overlay: OverlayWords,
+    pub(crate) max_nodes: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            need: None,
+            storage: Some(storage()),
+            settle: SignedDuration::from_millis(150),
+            overlay: OverlayWords::default(),
+            max_nodes: 100,
+        }
+    }
+}
+
+/// Some hosts, the first of which is the master, and its controller.
+pub(crate) struct World {
+    pub(crate) gluster: FakeGlusterWorld,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) settings: Settings,
+    pub(crate) door: SocketAddr,
+    scratch: tempfile::TempDir,
+    running: Option<Running>,
+}
+
+/// A port that is free on a loopback address which nobody else in this process uses.
+fn reserve() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let [_, _, high, low] = number.to_be_bytes();
+    let process = u8::try_from(std::process::id() % 250).unwrap() + 1;
+    let ip = Ipv4Addr::new(127, process, high, low);
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+}
+
+impl World {
+    /// Hosts `h1` to `hN` that know nothing of each other, and no controller yet.
+    pub(crate) fn new(count: usize, settings: Settings) -> Self {
+        let addresses: Vec<NodeAddress> = (1..=count).map(address).collect();
+        let (swarm, gluster) = (FakeSwarmWorld::new(), FakeGlusterWorld::new(&addresses));
+        let (scratch, door) = (tempfile::tempdir().unwrap(), reserve());
+        let host = |n: usize| {
+            let (name, me) = (format!("h{n}"), address(n));
+            let engine = swarm.engine(&name, me.to_string().as_str());
+            let hand = FakeHost::new(&gluster, me);
+            let home = scratch.path().join(&name);
+            let hands = Hands {
+                engine: Arc::new(engine.clone()),
+                bricks: Arc::new(FakeBricks { host: hand.clone(), disk: gluster.disk(me) }),
+                records: BrickRecords::below(&home),
+                mounter: Arc::new(FakeMounter(hand.clone())),
+                persistence: Arc::new(FakeBoot(hand.clone())),
+            };
+            let master = MasterAddress { host: MasterHost::Ip(door.ip()), port: door.port() };
+            Host { name: Hostname::parse(&name).unwrap(), address: me, engine, hand, hands, master }
+        };
+        let hosts = (1..=count).map(host).collect();
+        Self { gluster, hosts, settings, door, scratch, running: None }
+    }
+
+    /// Hosts, a Swarm on the first one, and a controller.
+    pub(crate) async fn started(count: usize, settings: Settings) -> Self {
+        let mut world = Self::new(count, settings);
+        world.init().await;
+        world.start().await;
+        world
+    }
+
+    /// `master init` on the first host.
+    pub(crate) async fn init(&self) {
+        let options = InitOptions {
+            state_dir: self.state_dir(),
+            storage: self.storage_choice(),
+            advertise: address(1),
+            engine: Arc::new(self.hosts[0].engine.clone()),
+            clock: Arc::new(SystemClock),
+        };
+        init::run(options).await.unwrap();
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.scratch.path().join("controller")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.scratch.path().join("controller.sock")
+    }
+
+    fn storage_choice(&self) -> StorageChoice {
+        self.settings.storage.clone().map_or(StorageChoice::Off, StorageChoice::On)
+    }
+
+    /// Starts the controller and waits until its port is open.
+    pub(crate) async fn start(&mut self) {
+        self.try_start().await.unwrap();
+    }
+
+    /// Starts the controller.
+    pub(crate) async fn try_start(&mut self) -> Result<(), ServeError> {
+        assert!(self.running.is_none(), "one controller at a time");
+        let master = &self.hosts[0];
+        let own = Registration {
+            who: Identity { node_id: Some(master.node_id()), hostname: master.name.clone() },
+            role: Some(Role::Manager),
+            address: Some(master.address),
+            facts: facts(),
+            sent_at: None,
+            protocol: PROTOCOL,
+            wait_ms: 0,
+        };
+        let options = ServeOptions {
+            state_dir: self.state_dir(),
+            listen: ListenOptions {
+                tcp: vec![self.door],
+                unix: Some(self.socket()),
+                per_address: 1_000,
+                drain: Duration::from_millis(20),
+                ..ListenOptions::default()
+            },
+            policy: Policy { admission: Admission::Open, max_nodes: self.settings.max_nodes },
+            need: self.settings.need,
+            overlay: self.settings.overlay.clone(),
+            storage: self.storage_choice(),
+            settle: self.settings.settle,
+            allowed_networks: Vec::new(),
+            advertise: None,
+            own,
+            engine: Arc::new(master.engine.clone()),
+            pool: Arc::new(self.gluster.pool(master.address)),
+            clock: Arc::new(SystemClock),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let (open, opened) = oneshot::channel();
+        let task = tokio::spawn(serve::run(options, stopped, |_| open.send(()).unwrap()));
+        if opened.await.is_err() {
+            return task.await.unwrap();
+        }
+        self.running = Some(Running { stop, task });
+        Ok(())
+    }
+
+    /// Stops the controller and waits for its end.
+    pub(crate) async fn stop(&mut self) {
+        let running = self.running.take().unwrap();
+        running.stop.send_replace(true);
+        running.task.await.unwrap().unwrap();
+    }
+
+    /// Stops the controller and starts it on the same directory.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.start().await;
+    }
+
+    /// Sends one request over TCP and reads until the controller closes.
+    pub(crate) async fn ask(&self, request: &Value) -> Value {
+        exchange(TcpStream::connect(self.door).await.unwrap(), request).await
+    }
+
+    /// The same over the unix socket.
+    pub(crate) async fn ask_locally(&self, request: &Value) -> Value {
+        exchange(UnixStream::connect(self.socket()).await.unwrap(), request).await
+    }
+
+    /// What `master status` shows.
+    pub(crate) async fn status(&self) -> Value {
+        self.ask_locally(&json!({"Action": "status"})).await
+    }
+
+    /// The sequence of the store's last record.
+    pub(crate) async fn sequence(&self) -> u64 {
+        let status = self.status().await;
+        status["Store"]["Sequence"].as_u64().or(status["Store"]["sequence"].as_u64()).unwrap()
+    }
+
+    /// The volume as the master's server has it.
+    pub(crate) fn volume(&self) -> Option<Volume> {
+        self.gluster.look_at(address(1), &volume_name())
+    }
+
+    /// Waits until the volume serves with that many bricks and everybody on its access list.
+    pub(crate) async fn volume_of(&self, bricks: usize) -> Volume {
+        let listed = self.hosts.iter().map(|host| host.address.to_string()).collect::<std::collections::BTreeSet<_>>();
+        let as_wanted = |volume: &Volume| {
+            let allow = volume.options.get("auth.allow").map(String::as_str).unwrap_or_default();
+            let allowed: std::collections::BTreeSet<String> = allow.split(',').map(str::to_owned).collect();
+            volume.bricks.len() == bricks && volume.status == VolumeStatus::Started && allowed == listed
+        };
+        let start = Instant::now();
+        loop {
+            let volume = self.volume();
+            match volume {
+                Some(volume) if as_wanted(&volume) => return volume,
+                Some(_) | None => assert!(start.elapsed() < DEADLINE, "no volume of {bricks} bricks: {volume:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What holds after every fault: one Swarm, one live member per node, whole sets, and no more force than allowed.
+    pub(crate) async fn check_invariants(&self) {
+        let engines = self.engines().await;
+        let digests: std::collections::BTreeSet<_> = engines.iter().map(|engine| engine.ca_digest.clone()).collect();
+        assert_eq!(digests.len(), 1, "one Swarm: {digests:?}");
+        assert!(engines.iter().all(|engine| engine.state == LocalState::Active), "{engines:?}");
+        let members = self.hosts[0].engine.members().await.unwrap();
+        for (host, engine) in self.hosts.iter().zip(&engines) {
+            let live: Vec<_> = members
+                .iter()
+                .filter(|member| member.hostname == host.name.as_str() && member.state == "ready")
+                .map(|member| member.swarm_node_id.as_str())
+                .collect();
+            assert_eq!(live, [engine.swarm_node_id.as_str()], "one live member for {}", host.name);
+        }
+        if let Some(volume) = self.volume() {
+            let whole = volume.bricks.len() == 1 && volume.replica == 1
+                || volume.replica == 3 && volume.bricks.len().is_multiple_of(3);
+            assert!(whole, "{volume:?}");
+            for n in 1..=self.hosts.len() {
+                let inside = volume.bricks.iter().any(|brick| brick.host == address(n).to_string());
+                let mark = self.gluster.mark_of(address(n), brick_path().as_str());
+                assert_eq!(mark, inside.then(|| volume.id.clone()), "the mark on the brick of h{n}");
+            }
+        }
+        for line in self.gluster.history() {
+            assert!(!line.contains("replica=2"), "{line}");
+            assert!(!line.contains("force=true") || line == "start force=true", "{line}");
+        }
+    }
+
+    pub(crate) async fn engines(&self) -> Vec<Engine> {
+        let mut engines = Vec::new();
+        for host in &self.hosts {
+            engines.push(host.engine.inspect().await.unwrap());
+        }
+        engines
+    }
+}
+
+async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &Value) -> Value {
+    stream.write_all(format!("{request}\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(DEADLINE + Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    serde_json::from_slice(&answer).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&answer)))
+}
