@@ -15,12 +15,13 @@ use super::command::{Command, Thresholds};
 use super::gate::{self, Gate};
 use super::listener::{Handler, Peer};
 use super::overview::{self, Counters};
-use super::reply::{Answer, OverlayWords, StorageView, SwarmView, compose};
+use super::reply::{Answer, StorageView, SwarmView, compose};
 use super::state::{ClusterState, Conflict, Effect, NodeRecord};
 use super::store::{CommitError, Store};
 use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::NodeId;
+use crate::cluster::OverlayConfig;
 use crate::protocol::registration::{Identity, NodeReport, RawRequest, Registration, Request};
 use crate::protocol::reply::{ErrorReply, Reason, Reply, Status};
 
@@ -30,7 +31,7 @@ pub struct FrontDoor {
     pub policy: Policy,
     /// The minimum, if the controller was told to wait for one.
     pub need: Option<Thresholds>,
-    pub overlay: OverlayWords,
+    pub overlay: OverlayConfig,
     pub swarm: Arc<SwarmWatch>,
     pub storage: watch::Receiver<Arc<StorageView>>,
     /// Wakes the reconcile loop.

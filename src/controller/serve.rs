@@ -12,12 +12,13 @@ use super::front_door::FrontDoor;
 use super::listener::{ListenError, ListenOptions, Listener};
 use super::overview::Counters;
 use super::reconcile::Reconcile;
-use super::reply::{OverlayWords, StorageView, SwarmView};
+use super::reply::{StorageView, SwarmView};
 use super::state::{ClusterState, StorageRole};
 use super::store::{CommitError, OpenError, Store, StoreOptions};
 use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
+use crate::cluster::OverlayConfig;
 use crate::protocol::registration::Registration;
 use crate::providers::gluster::StoragePool;
 use crate::providers::swarm::{LocalState, SwarmEngine};
@@ -38,7 +39,7 @@ pub struct ServeOptions {
     pub listen: ListenOptions,
     pub policy: Policy,
     pub need: Option<Thresholds>,
-    pub overlay: OverlayWords,
+    pub overlay: OverlayConfig,
     pub storage: StorageChoice,
     pub settle: SignedDuration,
     pub allowed_networks: Vec<ipnet::Ipv4Net>,
