@@ -140,9 +140,11 @@ impl FrontDoor {
             }
         }
         let deadline = Instant::now() + Duration::from_millis(wait_ms);
+        let mut told = None;
         let news = |reply: &Reply| {
-            reply.status == Status::Ready
-                && (reply.gluster_ready || !reply.gluster_enabled || reply.gluster_brick_reset)
+            let told = told.get_or_insert_with(|| reply.gluster_servers.clone());
+            let settled = reply.gluster_ready || !reply.gluster_enabled || reply.gluster_brick_reset;
+            reply.status == Status::Ready && (settled || *told != reply.gluster_servers)
         };
         match self.answer_when(&id, deadline, news).await {
             Outcome::Reply(mut reply) => {

@@ -34,8 +34,8 @@ pub struct Reconcile {
     pub clock: Arc<dyn Clock>,
 }
 
-/// How long to wait after a round that failed, doubling.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// How long to wait after a round that left something unfinished, growing by half.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(10);
 
 /// How a round ended.
@@ -86,7 +86,7 @@ impl Reconcile {
                 }
                 Round::Unfinished => {
                     drop(tokio::time::timeout(pause, self.wake.notified()).await);
-                    pause = (pause * 2).min(RETRY_MOST);
+                    pause = (pause + pause / 2).min(RETRY_MOST);
                 }
             }
         }
@@ -178,7 +178,10 @@ impl Reconcile {
     }
 
     async fn observe(&self, wanted: &Wanted) -> Result<PoolView, GlusterError> {
-        let (peers, volume) = tokio::join!(self.pool.peers(), self.pool.volume(&wanted.volume.volume));
+        // Side by side, since each is a run of `gluster`; the bricks of a volume that is not started cannot be asked for.
+        let name = &wanted.volume.volume;
+        let (peers, volume, bricks) =
+            tokio::join!(self.pool.peers(), self.pool.volume(name), self.pool.brick_status(name));
         let (mut peers, volume) = (peers?, volume?);
         for peer in &mut peers {
             if peer.hostname == "localhost" {
@@ -186,9 +189,7 @@ impl Reconcile {
             }
         }
         let bricks = match &volume {
-            Some(volume) if volume.status == VolumeStatus::Started => {
-                self.pool.brick_status(&wanted.volume.volume).await?
-            }
+            Some(volume) if volume.status == VolumeStatus::Started => bricks?,
             Some(_) | None => Vec::new(),
         };
         Ok(PoolView { peers, volume, bricks })
