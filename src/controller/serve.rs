@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
@@ -88,6 +89,7 @@ pub async fn run(
 
     let swarm = Arc::new(SwarmWatch::new(Arc::clone(&options.engine), options.advertise));
     let wake = Arc::new(Notify::new());
+    let look_again = Arc::new(AtomicBool::new(false));
     let (publish, storage) = watch::channel(Arc::new(StorageView::default()));
     let reconcile = Reconcile {
         store: store.clone(),
@@ -96,6 +98,7 @@ pub async fn run(
         settle: options.settle,
         allowed_networks: options.allowed_networks,
         wake: Arc::clone(&wake),
+        look_again: Arc::clone(&look_again),
         publish,
         clock: Arc::clone(&options.clock),
     };
@@ -107,6 +110,7 @@ pub async fn run(
         swarm: Arc::clone(&swarm),
         storage,
         wake,
+        look_again,
         clock: options.clock,
         counters: Arc::new(Counters::default()),
         said: std::sync::Mutex::default(),
