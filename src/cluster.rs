@@ -7,6 +7,7 @@
 mod address;
 mod hostname;
 mod node_id;
+mod overlay;
 mod paths;
 mod role;
 mod secret;
@@ -15,6 +16,7 @@ mod volume;
 pub use address::{AddressError, NodeAddress};
 pub use hostname::{Hostname, HostnameError};
 pub use node_id::{NodeId, NodeIdError};
+pub use overlay::{OverlayConfig, OverlayConfigError, OverlayKind, OverlayKindError};
 pub use paths::{AbsolutePath, BrickPath, MountPoint, PathError};
 pub use role::{Role, RoleError};
 pub use secret::Secret;

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use crate::cluster::{AbsolutePath, BrickPath, Hostname, MountPoint, NodeAddress, Role, Secret, VolumeName};
+use crate::cluster::{
+    AbsolutePath, BrickPath, Hostname, MountPoint, NodeAddress, OverlayKind, Role, Secret, VolumeName,
+};
 
 pub use address::{MasterAddress, MasterAddressError, MasterHost};
 pub use problem::{ConfigError, Problem};
@@ -78,37 +80,9 @@ pub enum LogFormat {
 /// The network between hosts that cannot reach each other directly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlay {
-    pub provider: OverlayProvider,
+    pub provider: OverlayKind,
     /// What the provider needs to connect (a setup key, a configuration): handed to the nodes, never logged.
     pub config: Option<Secret>,
-}
-
-/// Who provides the overlay network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OverlayProvider {
-    None,
-    Netbird,
-    Tailscale,
-    Wireguard,
-}
-
-impl OverlayProvider {
-    /// The word in settings and on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Netbird => "netbird",
-            Self::Tailscale => "tailscale",
-            Self::Wireguard => "wireguard",
-        }
-    }
-}
-
-impl std::fmt::Display for OverlayProvider {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// Shared storage.

@@ -12,6 +12,7 @@ use crate::nodeagent::client::ClientError;
 use crate::nodeagent::conversation::ConversationError;
 use crate::nodeagent::join::JoinError;
 use crate::nodeagent::leave::LeaveError;
+use crate::providers::overlay::OverlayError;
 use crate::providers::swarm::SwarmError;
 
 /// A state that cannot be opened.
@@ -102,6 +103,18 @@ pub(super) fn join(error: JoinError) -> Failure {
         JoinError::Directive(_) => Failure::new(Exit::Incompatible, error)
             .reason("bad-reply")
             .hint("nothing was changed; see that master and node run the same version (`clusterctl version`)"),
+        JoinError::Overlay(OverlayError::NotUp { kind, by_hand }) => {
+            let hint = format!(
+                "this version does not bring it up: do so with `{by_hand}`, then join again; the Swarm is not joined over the network below it"
+            );
+            Failure::new(Exit::Waiting, OverlayError::NotUp { kind, by_hand })
+                .reason("overlay-not-up")
+                .hint(hint)
+                .next("clusterctl node join")
+        }
+        JoinError::Overlay(error) => Failure::new(Exit::InvalidInput, error)
+            .reason("overlay-settings")
+            .hint("set `--overlay-provider` and `--overlay-config` on the master (`master serve`)"),
         JoinError::Observe(error) => observe(error),
         JoinError::Host(refusals) => host(refusals),
         JoinError::Step(error) => step(error),

@@ -10,8 +10,8 @@ use super::problem::Problem;
 use super::values::{
     boolean, duration, listen_address, log_format, log_level, networks, number, overlay_provider, replica, socket_path,
 };
-use super::{Common, ConfigError, Gluster, LogSettings, Master, Node, Overlay, OverlayProvider, Settings};
-use crate::cluster::{AbsolutePath, Secret};
+use super::{Common, ConfigError, Gluster, LogSettings, Master, Node, Overlay, Settings};
+use crate::cluster::{AbsolutePath, OverlayKind, Secret};
 
 /// Checks every value and how they go together.
 ///
@@ -44,7 +44,7 @@ pub fn doubts(settings: &Settings) -> Vec<String> {
     if thresholds && !master.wait_for_minimum {
         doubts.push("`--min-managers` and `--min-workers` mean nothing without `--wait-for-minimum`".to_owned());
     }
-    if settings.overlay.config.is_some() && settings.overlay.provider == OverlayProvider::None {
+    if settings.overlay.config.is_some() && settings.overlay.provider == OverlayKind::None {
         doubts.push("`--overlay-config` means nothing without `--overlay-provider`".to_owned());
     }
     doubts
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(settings.common.state_dir.as_str(), "/var/lib/clusterctl");
         assert_eq!(settings.common.socket.as_str(), "/run/clusterctl/clusterctl.sock");
         assert_eq!(settings.common.log, LogSettings { level: LogLevel::Info, file: None, format: LogFormat::Text });
-        assert_eq!(settings.overlay, Overlay { provider: OverlayProvider::None, config: None });
+        assert_eq!(settings.overlay, Overlay { provider: OverlayKind::None, config: None });
         assert_eq!(settings.gluster.enabled, None);
         assert_eq!(settings.gluster.settle, Duration::from_secs(5));
         assert_eq!((settings.gluster.replica, settings.gluster.arbiter), (3, false));

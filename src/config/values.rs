@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::{LogFormat, LogLevel, OverlayProvider};
+use super::{LogFormat, LogLevel};
 use crate::cluster::AbsolutePath;
+use crate::cluster::OverlayKind;
 
 /// Written as YAML, systemd or a shell would.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
@@ -78,14 +79,8 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
-pub(super) fn overlay_provider(text: &str) -> Result<OverlayProvider, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "none" => Ok(OverlayProvider::None),
-        "netbird" => Ok(OverlayProvider::Netbird),
-        "tailscale" => Ok(OverlayProvider::Tailscale),
-        "wireguard" => Ok(OverlayProvider::Wireguard),
-        _ => Err(format!("is `netbird`, `tailscale`, `wireguard` or `none`, not {text:?}")),
-    }
+pub(super) fn overlay_provider(text: &str) -> Result<OverlayKind, String> {
+    text.parse().map_err(|error: crate::cluster::OverlayKindError| error.to_string())
 }
 
 /// More networks than this belong into fewer, wider ones: they all go into one volume option.

@@ -4,6 +4,7 @@
 //! volume are changed by [`reconcile`](super::reconcile) alone, which is woken and not waited for. Every answer that
 //! speaks of a change leaves after the change is on disk.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use super::command::{Command, Thresholds};
 use super::gate::{self, Gate};
 use super::listener::{Handler, Peer};
 use super::overview::{self, Counters};
-use super::reply::{Answer, OverlayWords, StorageView, SwarmView, compose};
-use super::state::{ClusterState, Conflict, Effect, NodeRecord};
+use super::reply::{Answer, StorageView, SwarmView, compose};
+use super::state::{ClusterState, Conflict, Effect, NodeRecord, StorageRole};
 use super::store::{CommitError, Store};
 use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::NodeId;
+use crate::cluster::OverlayConfig;
 use crate::protocol::registration::{Identity, NodeReport, RawRequest, Registration, Request};
 use crate::protocol::reply::{ErrorReply, Reason, Reply, Status};
 
@@ -30,11 +32,13 @@ pub struct FrontDoor {
     pub policy: Policy,
     /// The minimum, if the controller was told to wait for one.
     pub need: Option<Thresholds>,
-    pub overlay: OverlayWords,
+    pub overlay: OverlayConfig,
     pub swarm: Arc<SwarmWatch>,
     pub storage: watch::Receiver<Arc<StorageView>>,
     /// Wakes the reconcile loop.
     pub wake: Arc<Notify>,
+    /// Tells it, before a wake, that the pool may no longer be as it was last seen.
+    pub look_again: Arc<AtomicBool>,
     pub clock: Arc<dyn Clock>,
     pub counters: Arc<Counters>,
     /// The last line logged for each node that waits, so that only changes are logged.
@@ -106,6 +110,13 @@ impl FrontDoor {
             Err(refusal) => return self.refuse(&registration.who, &refusal),
         };
         let id = node.id.clone();
+        let holds_brick =
+            || self.store.read(|state| state.node(&id).is_some_and(|node| node.storage == StorageRole::Brick));
+        if unchanged && registration.wait_ms == 0 && holds_brick() {
+            // Who joins again may do so because something broke: also bricks are looked at, while the node goes on.
+            self.look_again.store(true, Ordering::Relaxed);
+            self.wake.notify_one();
+        }
         if !unchanged {
             let (hostname, address) = (node.hostname.clone(), node.address);
             match self.store.commit(Command::Register { node, at: now }).await {
@@ -139,9 +150,11 @@ impl FrontDoor {
             }
         }
         let deadline = Instant::now() + Duration::from_millis(wait_ms);
+        let mut told = None;
         let news = |reply: &Reply| {
-            reply.status == Status::Ready
-                && (reply.gluster_ready || !reply.gluster_enabled || reply.gluster_brick_reset)
+            let told = told.get_or_insert_with(|| reply.gluster_servers.clone());
+            let settled = reply.gluster_ready || !reply.gluster_enabled || reply.gluster_brick_reset;
+            reply.status == Status::Ready && (settled || *told != reply.gluster_servers)
         };
         match self.answer_when(&id, deadline, news).await {
             Outcome::Reply(mut reply) => {

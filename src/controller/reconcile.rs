@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::command::{Command, StorageIntent, StorageRecord};
 use super::reply::StorageView;
@@ -30,13 +32,24 @@ pub struct Reconcile {
     /// Networks that may mount, instead of the registered addresses.
     pub allowed_networks: Vec<ipnet::Ipv4Net>,
     pub wake: Arc<Notify>,
+    /// Set before `wake` by whoever has reason to doubt that the pool is still as it was last seen.
+    pub look_again: Arc<AtomicBool>,
     pub publish: watch::Sender<Arc<StorageView>>,
     pub clock: Arc<dyn Clock>,
 }
 
-/// How long to wait after a round that failed, doubling.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// How long to wait after a round that left something unfinished, growing by half.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// A pool at rest is looked at again at most this often, however many nodes join again.
+const LOOK_PAUSE: Duration = Duration::from_secs(2);
+
+/// The pool as it was last seen, for as long as nothing casts doubt on it.
+#[derive(Default)]
+struct Seen {
+    view: Option<PoolView>,
+    at: Option<Instant>,
+}
 
 /// How a round ended.
 enum Round {
@@ -48,14 +61,21 @@ enum Round {
     Unfinished,
 }
 
+impl Seen {
+    /// How long it is until the pool may be looked at again.
+    fn look_due(&self) -> Duration {
+        self.at.map_or(Duration::ZERO, |at| LOOK_PAUSE.saturating_sub(at.elapsed()))
+    }
+}
+
 impl Reconcile {
     /// Runs until it is dropped.
     pub async fn run(self) {
         let mut pause = RETRY_FIRST;
         let mut last_line = String::new();
-        let mut view = None;
+        let mut seen = Seen::default();
         loop {
-            let round = match self.round(&mut view).await {
+            let round = match self.round(&mut seen).await {
                 Ok(round) => round,
                 Err(error) => {
                     let line = error_line(&error);
@@ -63,7 +83,7 @@ impl Reconcile {
                         tracing::warn!("storage: {line}");
                         last_line.clone_from(&line);
                     }
-                    view = None;
+                    seen.view = None;
                     self.publish_message(&line);
                     Round::Unfinished
                 }
@@ -73,29 +93,37 @@ impl Reconcile {
                     pause = RETRY_FIRST;
                     continue;
                 }
-                Round::Settled(None) => {
+                Round::Settled(at) => {
                     pause = RETRY_FIRST;
-                    last_line.clear();
-                    self.wake.notified().await;
-                }
-                Round::Settled(Some(at)) => {
-                    pause = RETRY_FIRST;
-                    let wait = at.duration_since(self.clock.now());
-                    let wait = Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(1);
-                    drop(tokio::time::timeout(wait, self.wake.notified()).await);
+                    if at.is_none() {
+                        last_line.clear();
+                    }
+                    let due = at.map(|at| Duration::try_from(at.duration_since(self.clock.now())).unwrap_or_default());
+                    let look = self.look_again.load(Ordering::Relaxed).then(|| seen.look_due());
+                    match due.into_iter().chain(look).min() {
+                        Some(wait) => {
+                            drop(tokio::time::timeout(wait + Duration::from_millis(1), self.wake.notified()).await);
+                        }
+                        None => self.wake.notified().await,
+                    }
                 }
                 Round::Unfinished => {
                     drop(tokio::time::timeout(pause, self.wake.notified()).await);
-                    pause = (pause * 2).min(RETRY_MOST);
+                    pause = (pause + pause / 2).min(RETRY_MOST);
                 }
             }
         }
     }
 
-    async fn round(&self, known: &mut Option<PoolView>) -> Result<Round, GlusterError> {
+    async fn round(&self, seen: &mut Seen) -> Result<Round, GlusterError> {
         let Some(wanted) = self.wanted() else {
+            self.look_again.store(false, Ordering::Relaxed);
             return Ok(Round::Settled(None));
         };
+        if seen.look_due().is_zero() && self.look_again.swap(false, Ordering::Relaxed) {
+            seen.view = None;
+        }
+        let known = &mut seen.view;
         // Letting a node mount needs no fresh look at a whole volume: nobody else changes the access list.
         if let Some(view) = known
             && let Some(value) = access_list_only(&wanted, view, self.clock.now())
@@ -112,7 +140,10 @@ impl Reconcile {
         }
         let view = match known.take() {
             Some(view) if is_at_rest(&storage_plan::plan(&wanted, &view, self.clock.now())) => view,
-            _ => self.observe(&wanted).await?,
+            _ => {
+                seen.at = Some(Instant::now());
+                self.observe(&wanted).await?
+            }
         };
         let plan = storage_plan::plan(&wanted, &view, self.clock.now());
         self.publish(&wanted, &view, &plan);
@@ -178,7 +209,10 @@ impl Reconcile {
     }
 
     async fn observe(&self, wanted: &Wanted) -> Result<PoolView, GlusterError> {
-        let (peers, volume) = tokio::join!(self.pool.peers(), self.pool.volume(&wanted.volume.volume));
+        // Side by side, since each is a run of `gluster`; the bricks of a volume that is not started cannot be asked for.
+        let name = &wanted.volume.volume;
+        let (peers, volume, bricks) =
+            tokio::join!(self.pool.peers(), self.pool.volume(name), self.pool.brick_status(name));
         let (mut peers, volume) = (peers?, volume?);
         for peer in &mut peers {
             if peer.hostname == "localhost" {
@@ -186,9 +220,7 @@ impl Reconcile {
             }
         }
         let bricks = match &volume {
-            Some(volume) if volume.status == VolumeStatus::Started => {
-                self.pool.brick_status(&wanted.volume.volume).await?
-            }
+            Some(volume) if volume.status == VolumeStatus::Started => bricks?,
             Some(_) | None => Vec::new(),
         };
         Ok(PoolView { peers, volume, bricks })

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::command::{StorageRecord, Thresholds};
 use super::gate::Gate;
 use super::state::{NodeRecord, RoleCounts, StorageRole};
-use crate::cluster::Secret;
+use crate::cluster::{OverlayConfig, OverlayKind};
 use crate::protocol::reply::{Counts, Reason, Reply, Status};
 use crate::providers::gluster::Brick;
 use crate::providers::swarm::{CaDigest, JoinTokens};
@@ -49,13 +49,6 @@ pub struct StorageView {
     pub message: String,
 }
 
-/// The overlay network as the master's settings have it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OverlayWords {
-    pub kind: String,
-    pub payload: Option<Secret>,
-}
-
 /// Everything that a reply to a registered node is made of.
 #[derive(Debug)]
 pub struct Answer<'a> {
@@ -66,7 +59,7 @@ pub struct Answer<'a> {
     pub swarm: &'a SwarmView,
     pub storage: Option<&'a StorageRecord>,
     pub view: &'a StorageView,
-    pub overlay: &'a OverlayWords,
+    pub overlay: &'a OverlayConfig,
     pub cluster_id: &'a str,
     pub revision: u64,
 }
@@ -100,7 +93,9 @@ pub fn compose(answer: &Answer<'_>) -> Reply {
         return waiting(reply, Reason::BelowMinimum);
     }
     reply.swarm_role = answer.node.role.to_string();
-    reply.overlay_type.clone_from(&answer.overlay.kind);
+    if answer.overlay.kind != OverlayKind::None {
+        reply.overlay_type = answer.overlay.kind.to_string();
+    }
     reply.overlay_payload =
         answer.overlay.payload.as_ref().map(|payload| payload.reveal().to_owned()).unwrap_or_default();
     // Also while the Swarm is away: a brick can be made ready meanwhile.

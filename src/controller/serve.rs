@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
@@ -12,12 +13,13 @@ use super::front_door::FrontDoor;
 use super::listener::{ListenError, ListenOptions, Listener};
 use super::overview::Counters;
 use super::reconcile::Reconcile;
-use super::reply::{OverlayWords, StorageView, SwarmView};
+use super::reply::{StorageView, SwarmView};
 use super::state::{ClusterState, StorageRole};
 use super::store::{CommitError, OpenError, Store, StoreOptions};
 use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
+use crate::cluster::OverlayConfig;
 use crate::protocol::registration::Registration;
 use crate::providers::gluster::StoragePool;
 use crate::providers::swarm::{LocalState, SwarmEngine};
@@ -38,7 +40,7 @@ pub struct ServeOptions {
     pub listen: ListenOptions,
     pub policy: Policy,
     pub need: Option<Thresholds>,
-    pub overlay: OverlayWords,
+    pub overlay: OverlayConfig,
     pub storage: StorageChoice,
     pub settle: SignedDuration,
     pub allowed_networks: Vec<ipnet::Ipv4Net>,
@@ -87,6 +89,7 @@ pub async fn run(
 
     let swarm = Arc::new(SwarmWatch::new(Arc::clone(&options.engine), options.advertise));
     let wake = Arc::new(Notify::new());
+    let look_again = Arc::new(AtomicBool::new(false));
     let (publish, storage) = watch::channel(Arc::new(StorageView::default()));
     let reconcile = Reconcile {
         store: store.clone(),
@@ -95,6 +98,7 @@ pub async fn run(
         settle: options.settle,
         allowed_networks: options.allowed_networks,
         wake: Arc::clone(&wake),
+        look_again: Arc::clone(&look_again),
         publish,
         clock: Arc::clone(&options.clock),
     };
@@ -106,6 +110,7 @@ pub async fn run(
         swarm: Arc::clone(&swarm),
         storage,
         wake,
+        look_again,
         clock: options.clock,
         counters: Arc::new(Counters::default()),
         said: std::sync::Mutex::default(),

@@ -1,6 +1,6 @@
 //! What one host should be.
 
-use crate::cluster::{BrickPath, MountPoint, NodeAddress, Role, Secret, VolumeName};
+use crate::cluster::{BrickPath, MountPoint, NodeAddress, OverlayConfig, Role, Secret, VolumeName};
 use crate::providers::swarm::CaDigest;
 
 /// What one host should be, as far as the controller has said. A part that is `None` is left as it is.
@@ -8,6 +8,8 @@ use crate::providers::swarm::CaDigest;
 pub struct Desired {
     pub swarm: Option<SwarmDesired>,
     pub storage: Option<StorageDesired>,
+    /// What must be connected before anything else is done.
+    pub overlay: OverlayConfig,
 }
 
 /// Its place in the Swarm.

@@ -163,7 +163,7 @@ fn the_law_holds_for_the_swarm() {
     for role in [Role::Manager, Role::Worker] {
         for token in [false, true] {
             for engine in every_engine() {
-                let desired = Desired { swarm: Some(swarm(role, token)), storage: None };
+                let desired = Desired { swarm: Some(swarm(role, token)), storage: None, ..Desired::default() };
                 let joined_as = role == Role::Manager;
                 // A host joins in the role that its token gives.
                 let failed = engine.state == LocalState::Error && engine.ca_digest.is_none();
@@ -190,7 +190,8 @@ fn the_law_holds_for_storage() {
             for volume_id in [None, Some("ours")] {
                 for brick in every_brick() {
                     for mount in every_mount() {
-                        let desired = Desired { swarm: None, storage: Some(storage(mountable, want_brick, volume_id)) };
+                        let desired =
+                            Desired { storage: Some(storage(mountable, want_brick, volume_id)), ..Desired::default() };
                         let observed =
                             Observed { engine: None, brick: Some(brick.clone()), mount: Some(mount.clone()) };
                         let (first, second) = settle(&desired, observed);
@@ -207,7 +208,7 @@ fn the_law_holds_for_storage() {
 fn another_swarm_a_locked_and_a_broken_one_are_refused_each_with_its_reason() {
     let case = |engine| {
         let plan = plan(
-            &Desired { swarm: Some(swarm(Role::Worker, true)), storage: None },
+            &Desired { swarm: Some(swarm(Role::Worker, true)), storage: None, ..Desired::default() },
             &Observed { engine: Some(engine), ..Observed::default() },
         );
         assert!(plan.steps.is_empty());
@@ -224,7 +225,7 @@ fn another_swarm_a_locked_and_a_broken_one_are_refused_each_with_its_reason() {
 fn a_join_that_never_got_through_is_dropped_before_the_next() {
     for state in [LocalState::Pending, LocalState::Error] {
         let plan = plan(
-            &Desired { swarm: Some(swarm(Role::Worker, true)), storage: None },
+            &Desired { swarm: Some(swarm(Role::Worker, true)), storage: None, ..Desired::default() },
             &Observed { engine: Some(engine(state, false, None)), ..Observed::default() },
         );
         assert!(matches!(plan.steps.as_slice(), [Step::AbandonPendingJoin, Step::JoinSwarm(_)]));
@@ -232,7 +233,7 @@ fn a_join_that_never_got_through_is_dropped_before_the_next() {
 }
 
 fn refused_brick(brick: BrickObserved, want: (bool, bool)) -> Plan {
-    let desired = Desired { swarm: None, storage: Some(storage(false, Some(want), Some("ours"))) };
+    let desired = Desired { storage: Some(storage(false, Some(want), Some("ours"))), ..Desired::default() };
     let plan = plan(&desired, &Observed { brick: Some(brick), ..Observed::default() });
     assert!(plan.steps.is_empty(), "{plan:?}");
     plan
@@ -255,7 +256,7 @@ fn bricks_that_are_not_ours_are_refused_and_never_touched() {
 
 #[test]
 fn a_dead_mount_is_replaced_and_a_foreign_one_is_not() {
-    let desired = Desired { swarm: None, storage: Some(storage(true, None, Some("ours"))) };
+    let desired = Desired { storage: Some(storage(true, None, Some("ours"))), ..Desired::default() };
     let mount = |state| Observed {
         mount: Some(MountObserved { state, point_has_files: false, persistent: true }),
         ..Observed::default()
@@ -271,8 +272,11 @@ fn a_dead_mount_is_replaced_and_a_foreign_one_is_not() {
 /// A plan says the same thing to a person, and no secret.
 #[test]
 fn steps_read_as_sentences_without_secrets() {
-    let desired =
-        Desired { swarm: Some(swarm(Role::Worker, true)), storage: Some(storage(true, Some((false, false)), None)) };
+    let desired = Desired {
+        swarm: Some(swarm(Role::Worker, true)),
+        storage: Some(storage(true, Some((false, false)), None)),
+        ..Desired::default()
+    };
     let observed = Observed {
         engine: Some(engine(LocalState::Inactive, false, None)),
         brick: Some(BrickObserved { keeps_attributes: true, ..BrickObserved::default() }),

@@ -1,7 +1,7 @@
 //! From the controller's reply to what this host should be. Pure. An incomplete or contradictory reply is refused:
 //! acting on half of one could join the wrong Swarm.
 
-use crate::cluster::{BrickPath, MountPoint, NodeAddress, Role, Secret, VolumeName};
+use crate::cluster::{BrickPath, MountPoint, NodeAddress, OverlayConfig, OverlayKind, Role, Secret, VolumeName};
 use crate::converge::desired::{BrickDesired, Desired, StorageDesired, SwarmDesired};
 use crate::protocol::reply::{Reply, Status};
 use crate::providers::swarm::CaDigest;
@@ -19,7 +19,7 @@ fn field<T, E: ToString>(field: &'static str, value: Result<T, E>) -> Result<T, 
     value.map_err(|error| DirectiveError::Field { field, problem: error.to_string() })
 }
 
-/// What the reply asks of this host. `token` is the one of an earlier reply, for replies that carry none.
+/// What the reply asks of this host.
 ///
 /// # Errors
 /// If a part that the reply claims to give is missing or malformed.
@@ -30,7 +30,19 @@ pub fn desired(reply: &Reply, advertise: NodeAddress) -> Result<Desired, Directi
         Status::Waiting | Status::Error => None,
     };
     let storage = if reply.gluster_enabled { Some(storage(reply)?) } else { None };
-    Ok(Desired { swarm, storage })
+    Ok(Desired { swarm, storage, overlay: overlay(reply)? })
+}
+
+fn overlay(reply: &Reply) -> Result<OverlayConfig, DirectiveError> {
+    let kind = match reply.overlay_type.as_str() {
+        "" => OverlayKind::None,
+        word => field("OverlayType", word.parse())?,
+    };
+    let payload =
+        Some(&reply.overlay_payload).filter(|payload| !payload.is_empty()).map(|payload| Secret::new(payload.clone()));
+    let config = OverlayConfig { kind, payload };
+    field("OverlayPayload", config.validate())?;
+    Ok(config)
 }
 
 fn swarm(reply: &Reply, advertise: NodeAddress) -> Result<SwarmDesired, DirectiveError> {

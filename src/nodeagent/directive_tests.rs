@@ -49,7 +49,9 @@ fn while_the_swarm_is_away_only_storage_is_desired() {
 /// T2, T10: an incomplete or contradictory reply is refused as a whole.
 #[test]
 fn an_incomplete_ready_is_refused() {
-    let broken: [(&str, Reply); 10] = [
+    let broken: [(&str, Reply); 12] = [
+        ("OverlayType", Reply { overlay_type: "zerotier".into(), ..ready() }),
+        ("OverlayPayload", Reply { overlay_type: "netbird".into(), ..ready() }),
         ("SwarmRole", Reply { swarm_role: String::new(), ..ready() }),
         ("SwarmCaDigest", Reply { swarm_ca_digest: String::new(), ..ready() }),
         ("SwarmJoinToken", Reply { swarm_join_token: "x".into(), ..ready() }),

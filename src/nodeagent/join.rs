@@ -23,6 +23,7 @@ use crate::converge::plan::{Plan, Refusal, is_cleanable, plan};
 use crate::converge::step::Step;
 use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
 use crate::protocol::reply::{Reason, Reply, Status};
+use crate::providers::overlay::{self, Connected, OverlayError};
 use crate::providers::swarm::{Engine, SwarmError};
 
 /// What a join works with.
@@ -65,12 +66,17 @@ pub enum JoinError {
     #[error(transparent)]
     Directive(#[from] DirectiveError),
     #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    #[error(transparent)]
     Observe(#[from] ObserveError),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Host(Vec<Refusal>),
     #[error(transparent)]
     Step(#[from] StepError),
 }
+
+/// The last reply that a loop acted on, and what it did.
+type Converged = (Reply, Vec<Step>);
 
 /// How often a step that fails is tried before the join gives up.
 const ATTEMPTS: u32 = 5;
@@ -88,12 +94,9 @@ impl Join {
         let talk = self.conversation();
         let report = Mutex::new(RawReport { swarm_node_id: self.engine.swarm_node_id.clone(), ..RawReport::default() });
         let first = self.until_instructed(&talk).await?;
-        let outcome = tokio::try_join!(
-            self.converge_swarm(first.clone(), &report, &talk),
-            self.converge_storage(first, &report, &talk)
-        );
-        let finding = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        note(&report, |report| report.finding = finding);
+        self.connect_overlay(&first).await?;
+        let outcome = self.converge_both(first, &report, &talk).await;
+        note(&report, |report| report.finding = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default());
         // The outcome of the join stands whether or not the controller hears of it.
         if let Err(error) = self.send_report(&report, 0).await {
             tracing::warn!("the controller could not be told how it went: {error}");
@@ -108,6 +111,28 @@ impl Join {
             mount: storage.gluster_mount,
             brick: storage.gluster_brick,
         })
+    }
+
+    /// Without its Swarm a host has no use for the volume, so trouble there ends the wait for it. The other way round
+    /// the Swarm is joined all the same.
+    async fn converge_both(
+        &self,
+        first: Reply,
+        report: &Mutex<RawReport>,
+        talk: &Conversation,
+    ) -> Result<(Converged, Converged), JoinError> {
+        let swarm = self.converge_swarm(first.clone(), report, talk);
+        let storage = self.converge_storage(first, report, talk);
+        tokio::pin!(swarm, storage);
+        tokio::select! {
+            swarm = &mut swarm => Ok((swarm?, storage.await?)),
+            storage = &mut storage => {
+                if let Err(error) = &storage {
+                    tracing::warn!("{}; going on with the Swarm", chain(error));
+                }
+                Ok((swarm.await?, storage?))
+            }
+        }
     }
 
     /// What a join would do now. Registers the node, since only the controller knows what it should be; changes
@@ -125,6 +150,17 @@ impl Join {
 
     fn conversation(&self) -> Conversation {
         Conversation { master: self.master.clone(), deadline: Instant::now() + self.timeout, timeout: self.timeout }
+    }
+
+    /// The hosts reach each other before they become a Swarm (S2-33, S2-64).
+    async fn connect_overlay(&self, reply: &Reply) -> Result<(), JoinError> {
+        let overlay = directive::desired(reply, self.address)?.overlay;
+        match overlay::provider(overlay.kind).ensure_connected(&overlay).await? {
+            Connected::NotNeeded => tracing::debug!("no overlay network is asked for"),
+            Connected::Already => tracing::info!(provider = %overlay.kind, "the overlay network is up"),
+            Connected::Established => tracing::info!(provider = %overlay.kind, "the overlay network is up now"),
+        }
+        Ok(())
     }
 
     /// Registers until the reply says what to do, be it only about storage.
@@ -181,7 +217,7 @@ impl Join {
         first: Reply,
         report: &Mutex<RawReport>,
         talk: &Conversation,
-    ) -> Result<(Reply, Vec<Step>), JoinError> {
+    ) -> Result<Converged, JoinError> {
         let mut reply = first;
         let mut engine = Some(self.engine.clone());
         let mut attempts = Attempts::default();
@@ -213,7 +249,7 @@ impl Join {
         first: Reply,
         report: &Mutex<RawReport>,
         talk: &Conversation,
-    ) -> Result<(Reply, Vec<Step>), JoinError> {
+    ) -> Result<Converged, JoinError> {
         let mut reply = first;
         let mut attempts = Attempts::default();
         let mut done = Vec::new();

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod binary;
+mod cluster;
 mod controller;
 mod fakes;
 mod gluster_contract;

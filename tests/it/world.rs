@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clusterctl::clock::{Clock, SystemClock};
+use clusterctl::cluster::OverlayConfig;
 use clusterctl::cluster::{BrickPath, Hostname, MountPoint, NodeAddress, NodeId, Role, VolumeName};
 use clusterctl::config::{MasterAddress, MasterHost};
 use clusterctl::controller::admission::{Admission, Policy};
 use clusterctl::controller::command::{StorageRecord, Thresholds};
 use clusterctl::controller::init::{self, InitOptions};
 use clusterctl::controller::listener::ListenOptions;
-use clusterctl::controller::reply::OverlayWords;
 use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoice};
 use clusterctl::converge::observe::{Hands, ObserveError};
 use clusterctl::nodeagent::identity::NodeIdentity;
@@ -171,7 +171,7 @@ pub(crate) struct Settings {
     pub(crate) need: Option<Thresholds>,
     pub(crate) storage: Option<StorageRecord>,
     pub(crate) settle: SignedDuration,
-    pub(crate) overlay: OverlayWords,
+    pub(crate) overlay: OverlayConfig,
     pub(crate) max_nodes: u32,
 }
 
@@ -181,7 +181,7 @@ impl Default for Settings {
             need: None,
             storage: Some(storage()),
             settle: SignedDuration::from_millis(150),
-            overlay: OverlayWords::default(),
+            overlay: OverlayConfig::default(),
             max_nodes: 100,
         }
     }

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use super::setup::storage_choice;
 use crate::cli::{Exit, Failure, Outcome, explain, signals, this_host};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{OverlayProvider, Settings};
+use crate::cluster::OverlayConfig;
+use crate::config::Settings;
 use crate::controller::admission::{Admission, Policy};
 use crate::controller::command::Thresholds;
 use crate::controller::listener::{ListenOptions, Listener};
-use crate::controller::reply::OverlayWords;
 use crate::controller::serve::{self, ServeError, ServeOptions};
 use crate::controller::store::OpenError;
 use crate::nodeagent::facts::{self, gluster_ability};
@@ -86,12 +86,6 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         protocol: PROTOCOL,
         wait_ms: 0,
     };
-    let kind = match settings.overlay.provider {
-        OverlayProvider::None => String::new(),
-        provider @ (OverlayProvider::Netbird | OverlayProvider::Tailscale | OverlayProvider::Wireguard) => {
-            provider.to_string()
-        }
-    };
     let settle = SignedDuration::try_from(settings.gluster.settle)
         .map_err(|error| Failure::new(Exit::InvalidInput, error).reason("settle"))?;
     Ok(ServeOptions {
@@ -107,7 +101,7 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         need: master
             .wait_for_minimum
             .then_some(Thresholds { managers: master.min_managers, workers: master.min_workers }),
-        overlay: OverlayWords { kind, payload: settings.overlay.config.clone() },
+        overlay: OverlayConfig { kind: settings.overlay.provider, payload: settings.overlay.config.clone() },
         storage: storage_choice(settings),
         settle,
         allowed_networks: settings.gluster.auth_allow_cidrs.clone(),

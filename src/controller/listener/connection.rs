@@ -241,11 +241,12 @@ async fn answer<S: AsyncRead + Unpin>(
 
 /// Returns when the client has closed its side, or the connection broke.
 async fn gone<S: AsyncRead + Unpin>(stream: &mut S) {
-    let mut sink = [0u8; 256];
+    let mut sink = Vec::with_capacity(256);
     let mut left = exchange::MAX_REQUEST;
     // A client that goes on sending is not read for ever; the deadline of its wait ends it.
     while left > 0 {
-        match stream.read(&mut sink).await {
+        sink.clear();
+        match stream.read_buf(&mut sink).await {
             Ok(0) | Err(_) => return,
             Ok(read) => left = left.saturating_sub(read),
         }

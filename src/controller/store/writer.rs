@@ -18,6 +18,15 @@ use super::{CommitError, Committed, Machine, OpenError, RecordError, Shared, Sto
 /// The file may be this much larger than twice what lives before it is compacted.
 const COMPACT_SLACK: u64 = 16 * 1024 * 1024;
 
+/// From how many commands at once on it pays to wait for more.
+const MANY: usize = 8;
+
+/// How long to wait for more at a time.
+const GATHER: Duration = Duration::from_micros(150);
+
+/// And in all, however slow the disk is.
+const GATHER_LIMIT: Duration = Duration::from_millis(2);
+
 /// What other threads send to the writer.
 pub(super) enum Submission<M: Machine> {
     Commit { command: M::Command, record: Vec<u8>, answer: Answer<M> },
@@ -51,6 +60,8 @@ pub(super) struct Writer<M: Machine> {
     unfolded_since: Option<Instant>,
     /// When to try to reopen, and how long to wait after that.
     reopen: (Instant, Duration),
+    /// How long the last transaction took, as far as gathering goes by it.
+    last_commit: Duration,
     /// The file's size after the last compaction, which it may not get below.
     compacted_to: u64,
     _lock: Lock,
@@ -94,6 +105,7 @@ impl<M: Machine> Writer<M> {
             reopen: (Instant::now(), options.reopen.0),
             options,
             path: path.clone(),
+            last_commit: Duration::ZERO,
             compacted_to: 0,
             disk: Some(disk),
             extent,
@@ -117,12 +129,8 @@ impl<M: Machine> Writer<M> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
-            while batch.len() < self.options.batch {
-                match self.inbox.try_recv() {
-                    Ok(submission) => self.collect(submission, &mut batch, &mut open),
-                    Err(_) => break,
-                }
-            }
+            self.drain(&mut batch, &mut open);
+            self.gather(&mut batch, &mut open);
             let more = batch.len() == self.options.batch;
             if !batch.is_empty() {
                 self.commit(batch);
@@ -137,6 +145,30 @@ impl<M: Machine> Writer<M> {
         }
         // Field by field: the database before the lock, the lock before the word that both are free.
         drop(self.disk.take());
+    }
+
+    /// Takes what waits.
+    fn drain(&self, batch: &mut Vec<Waiting<M>>, open: &mut bool) {
+        while batch.len() < self.options.batch {
+            match self.inbox.try_recv() {
+                Ok(submission) => self.collect(submission, batch, open),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Among many clients, lets more of them come, for as long as more do: a transaction costs the same for one command
+    /// as for many. Few clients never wait.
+    fn gather(&self, batch: &mut Vec<Waiting<M>>, open: &mut bool) {
+        let begun = Instant::now();
+        while *open && (MANY..self.options.batch).contains(&batch.len()) && begun.elapsed() < self.last_commit {
+            let known = batch.len();
+            std::thread::sleep(GATHER);
+            self.drain(batch, open);
+            if batch.len() == known {
+                return;
+            }
+        }
     }
 
     fn collect(&self, submission: Submission<M>, batch: &mut Vec<Waiting<M>>, open: &mut bool) {
@@ -160,6 +192,7 @@ impl<M: Machine> Writer<M> {
 
     fn commit(&mut self, batch: Vec<Waiting<M>>) {
         let first = self.extent.last + 1;
+        let begun = Instant::now();
         let outcome = match &self.disk {
             Some(disk) => disk.append(first, batch.iter().map(|(_, record, _)| record.as_slice())),
             None => Err(DiskError::Failed(self.failure())),
@@ -174,6 +207,7 @@ impl<M: Machine> Writer<M> {
             }
             return;
         }
+        self.last_commit = begun.elapsed().min(GATHER_LIMIT);
         let mut answers = Vec::with_capacity(batch.len());
         {
             let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);

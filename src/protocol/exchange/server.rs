@@ -96,10 +96,12 @@ pub async fn respond<S: AsyncWrite + Unpin>(stream: &mut S, mut reply: Vec<u8>, 
 
 /// Waits, within bounds, until the client has closed, so that what it still sends does not turn the close into a reset.
 pub async fn finish<S: AsyncRead + Unpin>(stream: &mut S, limits: &Limits) {
-    let mut sink = [0u8; 1024];
     let drain = async {
+        // On the heap: an array would make the task of every connection that much larger.
+        let mut sink = Vec::with_capacity(512);
         let mut left = limits.linger_bytes;
-        while let Ok(read @ 1..) = stream.read(&mut sink).await {
+        while let Ok(read @ 1..) = stream.read_buf(&mut sink).await {
+            sink.clear();
             left = left.saturating_sub(read);
             if left == 0 {
                 return;

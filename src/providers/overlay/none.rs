@@ -2,7 +2,8 @@
 //!
 //! It does nothing and checks only that nobody gave it settings, which would mean that the wrong provider was named.
 
-use super::{Connected, OverlayConfig, OverlayError, OverlayProvider};
+use super::{Connected, OverlayError, OverlayProvider};
+use crate::cluster::OverlayConfig;
 
 /// The provider that has nothing to do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,14 +19,14 @@ impl OverlayProvider for NoOverlay {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{OverlayConfigError, OverlayKind, provider};
+    use super::super::provider;
     use super::*;
-    use crate::cluster::Secret;
+    use crate::cluster::{OverlayConfigError, OverlayKind, Secret};
 
     /// S2-16, S2-71
     #[tokio::test]
     async fn has_nothing_to_do() {
-        let none = provider(OverlayKind::None).unwrap();
+        let none = provider(OverlayKind::None);
         let mut config = OverlayConfig::default();
         assert_eq!(none.ensure_connected(&config).await.unwrap(), Connected::NotNeeded);
         config.payload = Some(Secret::new("key"));

@@ -1,0 +1,150 @@
+//! Hosts that are something else's already: joining says so, exits with the code for it, and touches nothing.
+
+use super::{BRICK, Cluster, MOUNT, PATIENCE};
+use crate::lab::{usable, wait_for};
+
+/// A master and two hosts that get in the way of joining in one manner after the other.
+#[test]
+fn lab_what_belongs_to_others_is_left_alone() {
+    if !usable("lab_what_belongs_to_others_is_left_alone") {
+        return;
+    }
+    let cluster = Cluster::up("e2e-refuse", 3);
+    cluster.init(&["--enable-glusterfs"]);
+    cluster.serve("");
+    a_host_in_another_swarm(&cluster, 2);
+    a_host_whose_swarm_is_locked(&cluster, 2);
+    a_brick_with_files(&cluster, 3);
+    a_brick_of_another_volume(&cluster, 3);
+    a_mount_point_with_files(&cluster, 3);
+    a_mount_point_that_is_taken(&cluster, 3);
+    // What stood in the way is gone: all of them join.
+    cluster.join_together(&[1, 2, 3]);
+    cluster.expect_ready(&[1, 2, 3]);
+    cluster.expect_three_copies([1, 2, 3]);
+    for n in 1..=3 {
+        cluster.expect_mounted(n);
+    }
+}
+
+/// Without storage: the one host that decides does not leave.
+#[test]
+fn lab_the_last_manager_does_not_leave() {
+    if !usable("lab_the_last_manager_does_not_leave") {
+        return;
+    }
+    let cluster = Cluster::up("e2e-last", 2);
+    cluster.init(&[]);
+    cluster.serve("");
+    cluster.join(1, &[]).succeeded().did(&[]);
+    cluster.join(2, &[]).succeeded().did(&["join the Swarm"]);
+    cluster.expect_ready(&[1, 2]);
+    assert_eq!((cluster.mounted(1), cluster.mounted(2)), (String::new(), String::new()));
+    cluster.clusterctl(1, &["node", "leave"]).refused(16, &["last manager", "reason=last-manager"]);
+    cluster.expect_ready(&[1, 2]);
+
+    // With two managers, the rest of the Swarm decides without the one that leaves.
+    let other = cluster.join(2, &["--role", "manager"]);
+    other.refused(12, &["worker", "manager", "docker node promote", "reason=other-role"]);
+    let leave = cluster.clusterctl(2, &["node", "leave"]).succeeded();
+    assert!(leave.stdout.contains("done: left the Swarm"), "{leave:?}");
+    cluster.expect_ready(&[1]);
+    cluster.join(2, &["--role", "manager"]).succeeded().did(&["join the Swarm"]);
+    cluster.expect_ready(&[1, 2]);
+    wait_for("two managers", PATIENCE, || {
+        let managers = cluster.lab.ok(1, &["docker", "node", "ls", "--format", "{{.Hostname}}{{.ManagerStatus}}"]);
+        managers.contains("h1Leader") && managers.contains("h2Reachable")
+    });
+    cluster.nothing_to_do(2);
+}
+
+fn swarm_state(cluster: &Cluster, n: u8) -> String {
+    cluster.lab.ok(n, &["docker", "info", "--format", "{{.Swarm.LocalNodeState}} {{.Swarm.NodeID}}"])
+}
+
+/// Nothing of ours was made on host `n`.
+fn expect_untouched(cluster: &Cluster, n: u8) {
+    for path in ["/data/clusterctl", MOUNT, "/etc/systemd/system/mnt-shared.mount"] {
+        assert!(!cluster.lab.exec(n, &["test", "-e", path]).success(), "h{n}: {path} was made");
+    }
+}
+
+/// Covers FAULTS N4.
+fn a_host_in_another_swarm(cluster: &Cluster, n: u8) {
+    cluster.lab.ok(n, &["docker", "swarm", "init", "--advertise-addr", &cluster.lab.host_ip(n).to_string()]);
+    let before = swarm_state(cluster, n);
+    assert!(before.starts_with("active "), "{before}");
+    let digest_of = |n: u8| {
+        let token = cluster.lab.ok(n, &["docker", "swarm", "join-token", "--quiet", "worker"]);
+        token.split('-').nth(2).unwrap().to_owned()
+    };
+    let (have, want) = (digest_of(n), digest_of(1));
+    cluster.join(n, &[]).refused(13, &["another Swarm", &have, &want, "docker swarm leave", "reason=foreign-swarm"]);
+    assert_eq!(swarm_state(cluster, n), before);
+    expect_untouched(cluster, n);
+    assert_eq!(cluster.row(&format!("h{n}"))["Swarm"], "not joined");
+}
+
+/// Covers FAULTS N6. The Swarm is the host's own, from before.
+fn a_host_whose_swarm_is_locked(cluster: &Cluster, n: u8) {
+    cluster.lab.ok(n, &["docker", "swarm", "update", "--autolock=true"]);
+    cluster.lab.ok(n, &["systemctl", "restart", "docker.service"]);
+    wait_for("the Swarm is locked", PATIENCE, || swarm_state(cluster, n).starts_with("locked"));
+    cluster.join(n, &[]).refused(15, &["locked", "docker swarm unlock", "reason=swarm-locked"]);
+    assert!(swarm_state(cluster, n).starts_with("locked"));
+    expect_untouched(cluster, n);
+    cluster.lab.ok(n, &["docker", "swarm", "leave", "--force"]);
+}
+
+/// What a directory of host `n` holds, with modes, sizes, times and Gluster's marks.
+fn contents(cluster: &Cluster, n: u8, directory: &str) -> String {
+    let listing = "find \"$0\" -printf '%p %M %s %T@\\n' | sort; getfattr -m . -d -e hex --absolute-names \"$0\"";
+    cluster.lab.ok(n, &["sh", "-c", listing, directory])
+}
+
+fn a_brick_with_files(cluster: &Cluster, n: u8) {
+    cluster.write(n, &format!("{BRICK}/precious"), "somebody's data");
+    let before = contents(cluster, n, BRICK);
+    cluster.join(n, &[]).refused(14, &[BRICK, "files", "left alone", "reason=foreign-brick"]);
+    assert_eq!(contents(cluster, n, BRICK), before);
+    assert_eq!(cluster.lab.ok(n, &["cat", &format!("{BRICK}/precious")]), "somebody's data");
+    assert_eq!(cluster.mounted(n), "");
+    cluster.lab.ok(n, &["rm", "-r", BRICK]);
+}
+
+/// Covers FAULTS G9.
+fn a_brick_of_another_volume(cluster: &Cluster, n: u8) {
+    cluster.lab.ok(n, &["mkdir", "-p", "/data/clusterctl/bricks"]);
+    let brick = format!("{}:{BRICK}", cluster.lab.host_ip(n));
+    cluster.lab.ok(n, &["gluster", "--mode=script", "volume", "create", "theirs", &brick]);
+    let mark =
+        cluster.lab.ok(n, &["getfattr", "-n", "trusted.glusterfs.volume-id", "-e", "hex", "--absolute-names", BRICK]);
+    let before = contents(cluster, n, BRICK);
+    cluster.join(n, &[]).refused(14, &[BRICK, "another volume", "left alone", "reason=foreign-brick"]);
+    assert_eq!(contents(cluster, n, BRICK), before);
+    assert!(mark.contains("trusted.glusterfs.volume-id=0x"), "{mark}");
+    let info = cluster.lab.ok(n, &["gluster", "--mode=script", "volume", "info", "theirs"]);
+    assert!(info.contains(&brick), "{info}");
+    cluster.lab.ok(n, &["gluster", "--mode=script", "volume", "delete", "theirs"]);
+    cluster.lab.ok(n, &["rm", "-r", BRICK]);
+}
+
+/// Covers FAULTS G13: a mount would hide what lies there.
+fn a_mount_point_with_files(cluster: &Cluster, n: u8) {
+    cluster.write(n, &format!("{MOUNT}/written-by-a-service"), "kept");
+    let before = contents(cluster, n, MOUNT);
+    cluster.join(n, &[]).refused(17, &[MOUNT, "files"]);
+    assert_eq!(contents(cluster, n, MOUNT), before);
+    assert_eq!(cluster.mounted(n), "");
+    cluster.lab.ok(n, &["rm", "-r", MOUNT]);
+}
+
+/// Another file system is mounted there.
+fn a_mount_point_that_is_taken(cluster: &Cluster, n: u8) {
+    cluster.lab.ok(n, &["mkdir", "-p", MOUNT]);
+    cluster.lab.ok(n, &["mount", "-t", "tmpfs", "theirs", MOUNT]);
+    let join = cluster.join(n, &[]);
+    join.refused(join.code.unwrap_or(0), &[MOUNT, "another mount", "theirs"]);
+    assert_eq!(cluster.mounted(n), "tmpfs theirs");
+    cluster.lab.ok(n, &["umount", MOUNT]);
+}
