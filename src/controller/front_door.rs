@@ -117,6 +117,9 @@ impl FrontDoor {
             self.look_again.store(true, Ordering::Relaxed);
             self.wake.notify_one();
         }
+        if registration.token_refused {
+            self.swarm.doubt().await;
+        }
         if !unchanged {
             let (hostname, address) = (node.hostname.clone(), node.address);
             match self.store.commit(Command::Register { node, at: now }).await {

@@ -14,6 +14,9 @@ use crate::providers::swarm::{Engine, JoinTokens, LocalState, Member, SwarmEngin
 
 /// How long tokens are believed.
 const FRESH: Duration = Duration::from_secs(20);
+/// How long they are believed when a node says that the Swarm refused one: less than it waits before it asks again, and
+/// long enough that many such nodes cause one question.
+const DOUBTED_FRESH: Duration = Duration::from_millis(300);
 /// How long trouble is believed, so that its end is seen soon and Docker is not asked by every waiting node.
 const TROUBLE_FRESH: Duration = Duration::from_millis(150);
 
@@ -55,6 +58,14 @@ impl SwarmWatch {
         let view = self.read().await;
         *cached = Some((Instant::now(), view.clone()));
         view
+    }
+
+    /// Forgets what is not quite new: a token out of it was refused, so that it may have been rotated.
+    pub async fn doubt(&self) {
+        let mut cached = self.cached.lock().await;
+        if cached.as_ref().is_some_and(|(at, _)| at.elapsed() >= DOUBTED_FRESH) {
+            *cached = None;
+        }
     }
 
     async fn read(&self) -> SwarmView {

@@ -223,9 +223,11 @@ impl Join {
         let mut attempts = Attempts::default();
         let mut done = Vec::new();
         loop {
-            if reply.status != Status::Ready || attempts.wants_fresh_token() {
+            let token_refused = attempts.wants_fresh_token();
+            if reply.status != Status::Ready || token_refused {
                 let ready = |reply: &Reply| reply.status == Status::Ready;
-                reply = talk.until(ready, || self.registration(), &mut String::new()).await?;
+                let request = || RawRequest { token_refused, ..self.registration() };
+                reply = talk.until(ready, request, &mut String::new()).await?;
             }
             let desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
             let observed = observe(&self.hands, &desired, engine.take()).await?;
@@ -254,10 +256,20 @@ impl Join {
         let mut attempts = Attempts::default();
         let mut done = Vec::new();
         let mut said = String::new();
+        // The mark that the controller had been told of when it answered.
+        let mut told = None;
         loop {
             let desired = Desired { swarm: None, ..directive::desired(&reply, self.address)? };
             let observed = observe(&self.hands, &desired, None).await?;
             note_storage(report, &observed);
+            let mark = observed.brick.as_ref().and_then(|brick| brick.mark.clone());
+            if reply.gluster_brick_reset && mark.is_some() && mark != told {
+                // The word to clean a brick was about another mark, or an older look: this one may be that of a volume
+                // which came about since.
+                reply = talk.until(|_| true, || self.status_request(report), &mut said).await?;
+                told = mark;
+                continue;
+            }
             let plan = plan(&desired, &observed);
             if !plan.refusals.is_empty() {
                 return Err(JoinError::Host(plan.refusals));
@@ -282,9 +294,12 @@ impl Join {
             };
             let before = reply.gluster_ready;
             reply = tokio::select! {
-                answer = talk.until(enough, || self.status_request(report), &mut said) => answer?,
+                answer = talk.until(enough, || self.status_request(report), &mut said) => {
+                    told.clone_from(&mark);
+                    answer?
+                }
                 // The controller learns of it from the next report alone.
-                () = self.brick_marked(desired.storage.as_ref(), brick.mark.as_deref()) => continue,
+                () = self.brick_marked(desired.storage.as_ref(), mark.as_deref()) => continue,
             };
             if before && reply.gluster_ready {
                 attempts.failed(None);

@@ -49,6 +49,9 @@ pub struct RawRequest {
     pub node_id: String,
     /// How long the reply may be held back until there is news, in ms.
     pub wait_ms: u64,
+    /// The Swarm refused the token of an earlier reply: it may have been rotated since the controller read it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub token_refused: bool,
     /// What the client holds already (`report`, `check-status`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<RawReport>,
@@ -142,7 +145,7 @@ any_case_struct!(RawRequest, "a JSON object with the request", {
     "action" => action, "hostname" => hostname, "role" => role, "ip" => ip, "os" => os, "cpu" => cpu,
     "memorymb" | "memory" => memory_mb, "dockerversion" => docker_version, "glustercapable" => gluster_capable,
     "glusterclientonly" => gluster_client_only,
-    "timestamp" => timestamp, "protocol" => protocol, "nodeid" => node_id, "waitms" => wait_ms, "report" => report,
+    "timestamp" => timestamp, "protocol" => protocol, "nodeid" => node_id, "waitms" => wait_ms, "tokenrefused" => token_refused, "report" => report,
     "after" => after, "limit" => limit,
 });
 
@@ -199,6 +202,8 @@ pub struct Registration {
     pub protocol: u32,
     /// How long the reply may be held back while the node would have to wait anyway, in ms.
     pub wait_ms: u64,
+    /// The Swarm refused the token of an earlier reply.
+    pub token_refused: bool,
 }
 
 /// What a node says about its host.
@@ -305,6 +310,7 @@ impl RawRequest {
             sent_at,
             protocol: self.protocol,
             wait_ms: self.wait_ms.min(MAX_WAIT_MS),
+            token_refused: self.token_refused,
         })
     }
 }

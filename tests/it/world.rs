@@ -281,6 +281,7 @@ impl World {
             sent_at: None,
             protocol: PROTOCOL,
             wait_ms: 0,
+            token_refused: false,
         };
         let options = ServeOptions {
             state_dir: self.state_dir(),

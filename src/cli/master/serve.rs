@@ -85,6 +85,7 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         sent_at: Some(clock.now()),
         protocol: PROTOCOL,
         wait_ms: 0,
+        token_refused: false,
     };
     let settle = SignedDuration::try_from(settings.gluster.settle)
         .map_err(|error| Failure::new(Exit::InvalidInput, error).reason("settle"))?;

@@ -28,8 +28,11 @@ async fn healed(count: usize, more: usize, wedges: usize, bricks: usize) {
         world.gluster.wedge_next(wedges);
         steps.extend(join(&world.hosts).await);
     }
-    // A volume that serves is grown while nobody joins: its new bricks are cleaned by the next join on their hosts.
-    for _ in 0..=wedges {
+    // A volume that serves is grown while nobody waits: its new bricks are cleaned by later joins on their hosts.
+    let start = std::time::Instant::now();
+    while world.volume().is_none_or(|volume| volume.bricks.len() < bricks) {
+        assert!(start.elapsed() < DEADLINE, "{what}: {:?}", world.gluster.history());
+        tokio::time::sleep(Duration::from_millis(20)).await;
         steps.extend(join(&world.hosts).await);
     }
     world.volume_of(bricks).await;
