@@ -145,6 +145,15 @@ impl Server {
         file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |found| found.len() / 1024)
     }
 
+    /// From the start of the process to its first open port.
+    pub(crate) fn time_to_listening(&mut self) -> Duration {
+        self.end();
+        let begun = Instant::now();
+        self.child = spawn(&self.argv);
+        self.wait();
+        begun.elapsed()
+    }
+
     /// How long a kill -9, a start and one registration take together.
     pub(crate) fn kill_and_restart(&mut self) -> Duration {
         self.end();

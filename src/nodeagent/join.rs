@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::cluster::{Hostname, NodeAddress, Role};
 use crate::config::MasterAddress;
 use crate::converge::apply::{StepCause, StepError, apply};
-use crate::converge::desired::Desired;
+use crate::converge::desired::{Desired, StorageDesired};
 use crate::converge::observe::{Hands, ObserveError, observe};
 use crate::converge::observed::{MountState, Observed};
-use crate::converge::plan::{Plan, Refusal, plan};
+use crate::converge::plan::{Plan, Refusal, is_cleanable, plan};
 use crate::converge::step::Step;
 use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
 use crate::protocol::reply::{Reason, Reply, Status};
@@ -80,6 +80,8 @@ type Converged = (Reply, Vec<Step>);
 
 /// How often a step that fails is tried before the join gives up.
 const ATTEMPTS: u32 = 5;
+/// How often a node that waits for the volume looks at its brick.
+const RELOOK: Duration = Duration::from_secs(1);
 /// The pause after a step that failed, doubling.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -270,18 +272,20 @@ impl Join {
             // A mount that does not take writes is looked at again after the controller's next word, at the latest
             // after the pause.
             let known = reply.gluster_servers.clone();
+            let brick = observed.brick.unwrap_or_default();
             let enough = |reply: &Reply| {
                 reply.gluster_ready
-                    || reply.gluster_brick_reset
+                    // Else the controller has yet to look at a brick that is clean, or it stays as it is.
+                    || (reply.gluster_brick_reset && is_cleanable(&brick, &reply.gluster_volume_id))
                     || !reply.gluster_enabled
                     || reply.gluster_servers != known
             };
             let before = reply.gluster_ready;
-            if reply.gluster_brick_reset {
-                // The mark is gone; the controller needs a moment to take notice.
-                tokio::time::sleep(STEP_PAUSE).await;
-            }
-            reply = talk.until(enough, || self.status_request(report), &mut said).await?;
+            reply = tokio::select! {
+                answer = talk.until(enough, || self.status_request(report), &mut said) => answer?,
+                // The controller learns of it from the next report alone.
+                () = self.brick_marked(desired.storage.as_ref(), brick.mark.as_deref()) => continue,
+            };
             if before && reply.gluster_ready {
                 attempts.failed(None);
                 let line = plan.waits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -289,6 +293,22 @@ impl Join {
                     return Err(JoinError::VolumeUnwritable { message: line, after: self.timeout });
                 }
                 tokio::time::sleep(attempts.pause()).await;
+            }
+        }
+    }
+
+    /// Ends when the mark on this node's brick is another than `known`: a create that the controller tries while this
+    /// node waits leaves one, also when it comes to nothing. A brick that cannot be looked at is for the next round.
+    async fn brick_marked(&self, storage: Option<&StorageDesired>, known: Option<&str>) {
+        let Some(brick) = storage.and_then(|storage| storage.brick.as_ref()) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(RELOOK).await;
+            if let Ok(facts) = self.hands.bricks.inspect(&brick.path).await
+                && facts.volume_id.as_deref() != known
+            {
+                return;
             }
         }
     }
