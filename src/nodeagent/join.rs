@@ -339,7 +339,14 @@ impl Join {
     ) -> Result<(), JoinError> {
         let (steps, errors) = apply(&self.hands, plan).await;
         done.extend(steps);
-        let Some(error) = errors.into_iter().next() else { return Ok(()) };
+        // The same steps again mean that they went well and changed nothing.
+        let in_vain = attempts.tried.as_ref() == Some(&plan.steps);
+        attempts.tried = Some(plan.steps.clone());
+        let error = match (errors.into_iter().next(), plan.steps.first()) {
+            (Some(error), _) => error,
+            (None, Some(step)) if in_vain => StepError { step: step.to_string(), cause: StepCause::NoEffect },
+            (None, _) => return Ok(()),
+        };
         attempts.failed(Some(&error));
         let pause = attempts.pause();
         if attempts.exhausted(&error) || Instant::now() + pause >= talk.deadline {
@@ -354,6 +361,7 @@ impl Join {
 /// How often steps failed in a row, and why last.
 #[derive(Debug, Default)]
 struct Attempts {
+    tried: Option<Vec<Step>>,
     failures: u32,
     token_refused: u32,
     fresh_token_due: bool,
