@@ -33,6 +33,7 @@ lint: cargo ## formatting, clippy, and dependencies where cargo-deny is installe
 
 bench: release ## print the tables of the README's figures (root; ROUNDS=5)
 	packaging/install-deps build lab bench
+	$(CARGO) bench --locked --target $(TARGET) --bench exchange -- --rounds $(ROUNDS) --binary $(abspath $(RELEASE))
 	python3 benches/formation --rounds $(ROUNDS) --binary $(RELEASE)
 
 demo: cargo ## a cluster of three hosts on this machine (root)

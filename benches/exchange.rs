@@ -83,6 +83,16 @@ fn main() {
             Err(why) => println!("* etcd is **missing** from this run: {why}"),
         }
     }
+    if let (Some(binary), Some(ours)) = (&options.binary, servers.get_mut(1)) {
+        let size = std::fs::metadata(binary).unwrap().len() as f64 / 1024.0 / 1024.0;
+        let idle = ours.rss_kib() as f64 / 1024.0;
+        let mut starts: Vec<Duration> = (0..11).map(|_| ours.time_to_listening()).collect();
+        starts.sort();
+        println!(
+            "* B17: the binary has {size:.1} MiB, the idle controller {idle:.1} MiB; {:.1?} from its start to listening (median of 11)",
+            starts[starts.len() / 2]
+        );
+    }
     peers::stay_on_cpu(peers::last_cpu());
     if options.prefill > 0 && !options.floors_only {
         let begun = load::prefill(&servers[1], options.prefill);
@@ -95,10 +105,8 @@ fn main() {
     }
     if let Some(ours) = servers.get_mut(1) {
         println!("RSS of ours after all of this: {} MiB; file {} KiB.", ours.rss_kib() / 1024, ours.file_kib());
-        if options.binary.is_none() {
-            let restarted = ours.kill_and_restart();
-            println!("kill -9 and restart with that state, to the first registration: {restarted:.1?}.");
-        }
+        let restarted = ours.kill_and_restart();
+        println!("kill -9 and restart with that state, to the first registration: {restarted:.1?}.");
     }
 }
 

@@ -131,10 +131,10 @@ async fn connect(address: SocketAddr, n: u64) -> std::io::Result<TcpStream> {
 /// The fields of a registration, without the closing brace.
 fn fields(n: u64) -> String {
     format!(
-        r#"{{"Hostname":"node-{n}","Role":"worker","IP":"10.{}.{}.{}","OS":"linux","CPU":8,"MemoryMb":16384,"DockerVersion":"20.10.24","GlusterCapable":true,"Timestamp":"2026-01-01T00:00:00Z","Protocol":1,"#,
-        1 + (n >> 16) % 200,
+        r#"{{"Hostname":"node-{n}","Role":"worker","IP":"10.{}.{}.{}","OS":"linux","CPU":8,"MemoryMb":16384,"DockerVersion":"20.10.24","GlusterCapable":true,"Timestamp":"2026-01-01T00:00:00Z","#,
+        (n >> 16) % 256,
         (n >> 8) % 256,
-        1 + n % 250
+        n % 256
     )
 }
 

@@ -28,8 +28,25 @@ impl Server {
         let address = free_address();
         let argv = match &options.binary {
             Some(binary) => {
-                let fixed =
-                    ["master", "serve", "--listen", &address.to_string(), "--state-dir", &dir.to_string_lossy()];
+                // No Docker, so that its answers are not what is measured; a line for every node is no part of it either.
+                let (listen, state) = (address.to_string(), dir.to_string_lossy().into_owned());
+                let socket = dir.with_extension("sock").to_string_lossy().into_owned();
+                let fixed = [
+                    "master",
+                    "serve",
+                    "--listen",
+                    &listen,
+                    "--state-dir",
+                    &state,
+                    "--socket",
+                    &socket,
+                    "--advertise-addr",
+                    "127.0.0.1",
+                    "--docker-socket",
+                    "/none/docker.sock",
+                    "--log-level",
+                    "error",
+                ];
                 let words = std::iter::once(binary.as_str()).chain(fixed);
                 words.map(str::to_owned).chain(options.serve_args.iter().cloned()).collect()
             }
@@ -126,6 +143,15 @@ impl Server {
     pub(crate) fn file_kib(&self) -> u64 {
         let file = self.state.as_ref().map(|dir| dir.join("state.redb"));
         file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |found| found.len() / 1024)
+    }
+
+    /// From the start of the process to its first open port.
+    pub(crate) fn time_to_listening(&mut self) -> Duration {
+        self.end();
+        let begun = Instant::now();
+        self.child = spawn(&self.argv);
+        self.wait();
+        begun.elapsed()
     }
 
     /// How long a kill -9, a start and one registration take together.

@@ -244,6 +244,9 @@ fn step(error: StepError) -> Failure {
             "mount-failed",
             "see `/var/log/glusterfs/` on this host; the servers' ports 24007 and 49152 and up must be reachable",
         ),
+        StepCause::NoEffect => {
+            (Exit::Waiting, "no-effect", "something on this host undoes it: see `journalctl -b`, then join again")
+        }
         StepCause::Brick(_) | StepCause::Io(_) => {
             (Exit::StorageUnsafe, "host-not-writable", "run as root; see whether the disk is full (`df -h`)")
         }

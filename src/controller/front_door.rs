@@ -4,6 +4,8 @@
 //! volume are changed by [`reconcile`](super::reconcile) alone, which is woken and not waited for. Every answer that
 //! speaks of a change leaves after the change is on disk.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,8 +43,8 @@ pub struct FrontDoor {
     pub look_again: Arc<AtomicBool>,
     pub clock: Arc<dyn Clock>,
     pub counters: Arc<Counters>,
-    /// The last line logged for each node that waits, so that only changes are logged.
-    pub said: Mutex<std::collections::HashMap<NodeId, String>>,
+    /// A digest of the last line logged for each node, so that only changes are logged.
+    pub said: Mutex<HashMap<NodeId, u64>>,
 }
 
 /// An answer before it is bytes.
@@ -299,11 +301,14 @@ impl FrontDoor {
             }
             None => "ready".to_owned(),
         };
+        let mut hasher = DefaultHasher::new();
+        line.hash(&mut hasher);
+        let digest = hasher.finish();
         let Ok(mut said) = self.said.lock() else { return };
-        if said.get(id) == Some(&line) {
+        if said.insert(id.clone(), digest) == Some(digest) {
             return;
         }
-        said.insert(id.clone(), line.clone());
+        drop(said);
         tracing::info!(node = %id, role = reply.swarm_role, brick = reply.gluster_brick, "answer: {line}");
     }
 }

@@ -178,25 +178,27 @@ fn plan_create(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan 
         plan.waits.push(StorageWait::NoBricks);
         return plan;
     }
-    // Prepared nodes first, so that one that died does not hold up the others; probing begins before they are.
-    let mut order: Vec<&Candidate> = wanted.candidates.iter().filter(|candidate| candidate.prepared).collect();
-    order.extend(wanted.candidates.iter().filter(|candidate| !candidate.prepared));
-    let chosen: Vec<&Candidate> = order.into_iter().take(set).collect();
-    let prepared = chosen.iter().filter(|candidate| candidate.prepared).count();
     let registered = wanted.candidates.iter().map(|candidate| candidate.registered_at);
     let newest = registered.chain(wanted.prepared_since).max().unwrap_or(now);
     let until = newest.checked_add(wanted.settle).unwrap_or(now);
+    let mut order: Vec<&Candidate> = wanted.candidates.iter().collect();
+    if now >= until {
+        // A node that died before its brick was ready does not hold up the others.
+        order.sort_by_key(|candidate| !candidate.prepared);
+    }
+    let chosen: Vec<&Candidate> = order.into_iter().take(set).collect();
+    let prepared = chosen.iter().filter(|candidate| candidate.prepared).count();
 
     let bricks: &[&Candidate] = if prepared >= set {
         &chosen
     } else if wanted.volume.arbiter {
         plan.waits.push(StorageWait::IncompleteSet { have: prepared, need: wanted.volume.replica });
         &[]
-    } else if now < until || prepared == 0 {
+    } else if now < until {
         plan.waits.push(StorageWait::Settling { have: prepared, need: wanted.volume.replica, until });
         &[]
     } else {
-        &chosen[..1]
+        &chosen[..prepared.min(1)]
     };
     let unprepared: Vec<Hostname> =
         chosen.iter().filter(|candidate| !candidate.prepared).map(|candidate| candidate.hostname.clone()).collect();

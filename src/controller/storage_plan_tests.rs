@@ -150,11 +150,24 @@ fn a_peer_that_is_not_connected_is_waited_for() {
 
 /// A node that died before its brick was ready does not hold up the others.
 #[test]
-fn prepared_bricks_are_taken_first() {
+fn a_brick_that_is_never_ready_loses_its_turn() {
     let mut wanted = wanted(4);
     wanted.candidates[0].prepared = false;
-    let StorageStep::Create(new) = &plan(&wanted, &pool(4), now()).steps[0] else { panic!("a create") };
+    // At first its turn is kept: it may be about to be ready, and probing others in its place costs time.
+    let early = plan(&wanted, &pool(4), now());
+    assert!(early.steps.is_empty() && matches!(early.waits[0], StorageWait::Settling { have: 2, .. }));
+    let StorageStep::Create(new) = &plan(&wanted, &pool(4), later()).steps[0] else { panic!("a create") };
     assert_eq!(new.bricks, [brick(2), brick(3), brick(4)]);
+}
+
+/// With nothing prepared there is no moment to wake up at: a report will wake the loop.
+#[test]
+fn unprepared_bricks_are_waited_for_without_a_clock() {
+    let mut wanted = wanted(2);
+    wanted.candidates.iter_mut().for_each(|candidate| candidate.prepared = false);
+    let plan = plan(&wanted, &pool(2), later());
+    assert!(plan.steps.is_empty() && matches!(plan.waits[..], [StorageWait::Unprepared(_)]));
+    assert_eq!(wake_at(&plan), None);
 }
 
 /// A half-made create is healed only where the record says that it was ours.

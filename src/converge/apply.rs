@@ -27,6 +27,8 @@ pub enum StepCause {
     Brick(#[from] BrickError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("it went well and changed nothing")]
+    NoEffect,
 }
 
 /// Carries out `plan`; returns what was done, and the first error of each track.

@@ -133,7 +133,7 @@ fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserve
     }
     if let Some(mark) = &observed.mark {
         let this_volume = storage.volume_id.as_ref() == Some(mark);
-        if brick.reset && observed.ours && observed.empty && !this_volume {
+        if brick.reset && is_cleanable(observed, storage.volume_id.as_deref().unwrap_or_default()) {
             plan.steps.push(Step::ResetBrick { path, mark: mark.clone() });
         } else if !this_volume && !observed.ours {
             plan.refusals.push(Refusal::ForeignBrick { path, mark: mark.clone() });
@@ -153,6 +153,13 @@ fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserve
     } else {
         plan.steps.push(Step::PrepareBrick { path, volume: storage.volume.clone() });
     }
+}
+
+/// Whether the brick carries a mark that may go once the controller says so: on an empty brick of ours, and not of the
+/// volume that there is (`volume_id`, empty if there is none).
+#[must_use]
+pub fn is_cleanable(brick: &BrickObserved, volume_id: &str) -> bool {
+    brick.ours && brick.empty && brick.mark.as_deref().is_some_and(|mark| mark != volume_id)
 }
 
 fn plan_mount(plan: &mut Plan, storage: &StorageDesired, observed: &MountObserved) {

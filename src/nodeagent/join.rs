@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::cluster::{Hostname, NodeAddress, Role};
 use crate::config::MasterAddress;
 use crate::converge::apply::{StepCause, StepError, apply};
-use crate::converge::desired::Desired;
+use crate::converge::desired::{Desired, StorageDesired};
 use crate::converge::observe::{Hands, ObserveError, observe};
 use crate::converge::observed::{MountState, Observed};
-use crate::converge::plan::{Plan, Refusal, plan};
+use crate::converge::plan::{Plan, Refusal, is_cleanable, plan};
 use crate::converge::step::Step;
 use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
 use crate::protocol::reply::{Reason, Reply, Status};
@@ -80,6 +80,8 @@ type Converged = (Reply, Vec<Step>);
 
 /// How often a step that fails is tried before the join gives up.
 const ATTEMPTS: u32 = 5;
+/// How often a node that waits for the volume looks at its brick.
+const RELOOK: Duration = Duration::from_secs(1);
 /// The pause after a step that failed, doubling.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -270,14 +272,20 @@ impl Join {
             // A mount that does not take writes is looked at again after the controller's next word, at the latest
             // after the pause.
             let known = reply.gluster_servers.clone();
+            let brick = observed.brick.unwrap_or_default();
             let enough = |reply: &Reply| {
                 reply.gluster_ready
-                    || reply.gluster_brick_reset
+                    // Else the controller has yet to look at a brick that is clean, or it stays as it is.
+                    || (reply.gluster_brick_reset && is_cleanable(&brick, &reply.gluster_volume_id))
                     || !reply.gluster_enabled
                     || reply.gluster_servers != known
             };
             let before = reply.gluster_ready;
-            reply = talk.until(enough, || self.status_request(report), &mut said).await?;
+            reply = tokio::select! {
+                answer = talk.until(enough, || self.status_request(report), &mut said) => answer?,
+                // The controller learns of it from the next report alone.
+                () = self.brick_marked(desired.storage.as_ref(), brick.mark.as_deref()) => continue,
+            };
             if before && reply.gluster_ready {
                 attempts.failed(None);
                 let line = plan.waits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -285,6 +293,22 @@ impl Join {
                     return Err(JoinError::VolumeUnwritable { message: line, after: self.timeout });
                 }
                 tokio::time::sleep(attempts.pause()).await;
+            }
+        }
+    }
+
+    /// Ends when the mark on this node's brick is another than `known`: a create that the controller tries while this
+    /// node waits leaves one, also when it comes to nothing. A brick that cannot be looked at is for the next round.
+    async fn brick_marked(&self, storage: Option<&StorageDesired>, known: Option<&str>) {
+        let Some(brick) = storage.and_then(|storage| storage.brick.as_ref()) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(RELOOK).await;
+            if let Ok(facts) = self.hands.bricks.inspect(&brick.path).await
+                && facts.volume_id.as_deref() != known
+            {
+                return;
             }
         }
     }
@@ -300,7 +324,14 @@ impl Join {
     ) -> Result<(), JoinError> {
         let (steps, errors) = apply(&self.hands, plan).await;
         done.extend(steps);
-        let Some(error) = errors.into_iter().next() else { return Ok(()) };
+        // The same steps again mean that they went well and changed nothing.
+        let in_vain = attempts.tried.as_ref() == Some(&plan.steps);
+        attempts.tried = Some(plan.steps.clone());
+        let error = match (errors.into_iter().next(), plan.steps.first()) {
+            (Some(error), _) => error,
+            (None, Some(step)) if in_vain => StepError { step: step.to_string(), cause: StepCause::NoEffect },
+            (None, _) => return Ok(()),
+        };
         attempts.failed(Some(&error));
         let pause = attempts.pause();
         if attempts.exhausted(&error) || Instant::now() + pause >= talk.deadline {
@@ -315,6 +346,7 @@ impl Join {
 /// How often steps failed in a row, and why last.
 #[derive(Debug, Default)]
 struct Attempts {
+    tried: Option<Vec<Step>>,
     failures: u32,
     token_refused: u32,
     fresh_token_due: bool,

@@ -67,6 +67,8 @@ struct World {
     mutations: usize,
     faults: BTreeMap<usize, Fault>,
     busy: usize,
+    /// So many creates and adds to come are wedged.
+    wedges: usize,
     /// What waits for a hung server, by volume. It holds the volume's lock, also after its `gluster` was killed, and is
     /// done when the server goes on. `None` for a mere look.
     stuck: BTreeMap<String, Option<(NodeAddress, Change)>>,
@@ -208,6 +210,11 @@ impl FakeGlusterWorld {
     /// Whether a fault that was ordered has not come about.
     pub(crate) fn has_faults_left(&self) -> bool {
         !self.lock().faults.is_empty()
+    }
+
+    /// Lets the next `n` creates or adds meet [`Fault::Wedged`].
+    pub(crate) fn wedge_next(&self, n: usize) {
+        self.lock().wedges = n;
     }
 
     /// How many calls there were that change something.

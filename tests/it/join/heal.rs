@@ -1,44 +1,70 @@
 //! A create that came to nothing leaves marks on bricks; they are cleaned and the volume comes about.
 
-use clusterctl::providers::gluster::StoragePool;
-
 use super::*;
-use crate::fakes::gluster::Fault;
 use crate::world::{brick_path, until};
 
-/// Waits for the n-th change of the pool to be a create, wedges it, and expects the joins to get through all the same.
-#[tokio::test]
-async fn a_wedged_create_heals_itself() {
-    let mut worlds = JoinSet::new();
-    for n in 1..=24 {
-        worlds.spawn(async move {
-            let world = World::started(3, Settings::default()).await;
-            world.gluster.fail_call(n, Fault::Wedged);
-            let steps = join_all(&world).await;
-            world.volume_of(3).await;
-            join_all(&world).await;
-            world.check_invariants().await;
-            assert_at_rest(&world).await;
-            steps.iter().flatten().filter(|step| matches!(step, Step::ResetBrick { .. })).count()
-        });
+/// Joins `count` hosts, then `more`, while the next changes are wedged; expects so many bricks, and that some were cleaned.
+async fn healed(count: usize, more: usize, wedges: usize, bricks: usize) {
+    let what = format!("{count} and {more} hosts, {wedges} wedges");
+    let world = World::started(count + more, Settings::default()).await;
+    let join = async |hosts: &[Host]| {
+        let mut joins = JoinSet::new();
+        for host in hosts {
+            let host = host.clone();
+            joins.spawn(async move { host.join(None, DEADLINE).await });
+        }
+        let mut steps = Vec::new();
+        for outcome in joins.join_all().await {
+            steps.extend(outcome.unwrap_or_else(|error| panic!("{what}: {}", chain(&error))).done);
+        }
+        steps
+    };
+    let mut steps = Vec::new();
+    if more > 0 {
+        steps.extend(join(&world.hosts[..count]).await);
+        world.gluster.wedge_next(wedges);
+        steps.extend(join(&world.hosts[count..]).await);
+    } else {
+        world.gluster.wedge_next(wedges);
+        steps.extend(join(&world.hosts).await);
     }
-    let cleaned = worlds.join_all().await;
-    assert!(cleaned.iter().any(|bricks| *bricks > 0), "no run met the create: {cleaned:?}");
+    // A volume that serves is grown while nobody joins: its new bricks are cleaned by the next join on their hosts.
+    for _ in 0..=wedges {
+        steps.extend(join(&world.hosts).await);
+    }
+    world.volume_of(bricks).await;
+    join(&world.hosts).await;
+    assert!(names(&steps).contains(&"reset"), "{what}: {:?}", world.gluster.history());
+    world.check_invariants().await;
+    assert_at_rest(&world).await;
 }
 
-/// Marks that no intent of the controller accounts for are somebody else's.
+/// S2-73: the first set, one brick alone, and the growth to a set.
 #[tokio::test]
-async fn the_mark_of_another_volume_stays() {
+async fn wedged_creates_heal_themselves() {
+    let worlds = [(3, 0, 1, 3), (3, 0, 2, 3), (1, 0, 1, 1), (1, 2, 1, 3), (3, 3, 1, 6)];
+    let mut runs = JoinSet::new();
+    for (count, more, wedges, bricks) in worlds {
+        runs.spawn(healed(count, more, wedges, bricks));
+    }
+    runs.join_all().await;
+}
+
+/// A marked brick with files in it is nobody's to clean, also where the create was ours.
+#[tokio::test]
+async fn a_brick_with_files_keeps_its_mark() {
     let world = World::started(1, Settings::default()).await;
     let host = &world.hosts[0];
+    world.gluster.wedge_next(1);
     let joining = tokio::spawn({
         let host = host.clone();
-        async move { host.join(Some(Role::Manager), Duration::from_secs(2)).await }
+        async move { host.join(Some(Role::Manager), Duration::from_millis(2_500)).await }
     });
-    until("the brick is made", async || host.hand.has_brick(&brick_path()).then_some(())).await;
-    let mark = "22222222-0000-4000-8000-000000000002";
-    world.gluster.mark(host.address, brick_path().as_str(), mark);
-    world.gluster.pool(host.address).peers().await.unwrap();
-    drop(joining.await.unwrap());
-    assert_eq!(world.gluster.mark_of(host.address, brick_path().as_str()).as_deref(), Some(mark));
+    let marked = async || world.gluster.mark_of(host.address, brick_path().as_str());
+    let mark = until("the wedged create left its mark", marked).await;
+    world.gluster.write_into(host.address, brick_path().as_str());
+    let error = joining.await.unwrap().unwrap_err();
+    assert!(matches!(&error, JoinError::Conversation(_)), "{}", chain(&error));
+    assert!(chain(&error).contains("interrupted create"), "{}", chain(&error));
+    assert_eq!(world.gluster.mark_of(host.address, brick_path().as_str()), Some(mark));
 }

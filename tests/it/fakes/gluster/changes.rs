@@ -101,7 +101,11 @@ impl World {
     /// A change of a volume, as far as the others let it come.
     pub(super) fn change(&mut self, me: NodeAddress, change: &Change) -> Result<(), GlusterError> {
         self.history.push(change.words());
-        let fault = self.begin(me, change.command())?;
+        let mut fault = self.begin(me, change.command())?;
+        if self.wedges > 0 && matches!(change, Change::Create(_) | Change::AddBricks { .. }) {
+            self.wedges -= 1;
+            fault = Some(Fault::Wedged);
+        }
         self.take_turn(me, change.volume(), change.command(), Some((me, change.clone())))?;
         self.apply(me, change, fault)
     }
