@@ -80,6 +80,10 @@ fn no_token_is_written_anywhere(cluster: &Cluster) {
     for n in 1..=3 {
         assert_eq!(cluster.lab.ok(n, &["bash", "-c", search]), "", "h{n}");
     }
+    // That the search finds what is there.
+    cluster.write(1, "/var/log/control", &token);
+    assert_eq!(cluster.lab.ok(1, &["bash", "-c", search]), "/var/log/control");
+    cluster.lab.ok(1, &["rm", "/var/log/control"]);
     for (n, words) in [
         (1, ["master", "status", "--output", "json"]),
         (2, ["node", "status", "--output", "json"]),

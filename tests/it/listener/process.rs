@@ -1,6 +1,6 @@
 //! What needs a process of its own: a limit on open files, another user.
 //!
-//! The process is this test binary again; the ignored tests below are its other side and do nothing when run as tests.
+//! The process is this test binary again; tests below are its other side, and do nothing when run by themselves.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -20,7 +20,7 @@ fn start(test: &str, socket: &Path, change: impl FnOnce(&mut std::process::Comma
     #[expect(clippy::disallowed_methods, reason = "the process is this one again, as another user or with less")]
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", &format!("listener::process::{test}"), "--ignored", "--nocapture"])
+        .args(["--exact", &format!("listener::process::{test}"), "--nocapture"])
         .env(SOCKET, socket)
         .stdout(Stdio::piped());
     change(&mut command);
@@ -29,7 +29,6 @@ fn start(test: &str, socket: &Path, change: impl FnOnce(&mut std::process::Comma
 
 /// The other side of [`survives_without_file_descriptors`].
 #[tokio::test]
-#[ignore = "only does something when started by the test below"]
 async fn runs_out_of_file_descriptors() {
     if told_socket().is_none() {
         return;
@@ -64,7 +63,6 @@ fn survives_without_file_descriptors() {
 
 /// The other side of [`other_users_are_not_permitted`].
 #[test]
-#[ignore = "only does something when started by the test below"]
 fn asks_as_another_user() {
     let Some(socket) = told_socket() else { return };
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();

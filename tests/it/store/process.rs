@@ -14,7 +14,6 @@ const DIRECTORY: &str = "CLUSTERCTL_TEST_STORE";
 
 /// The other side: commits k0, k1, ... from several tasks and prints each name after its acknowledgement.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "only does something when started by the tests below"]
 async fn commits_for_ever() {
     #[expect(clippy::disallowed_methods, reason = "the only channel from the test that started this process")]
     let Some(dir) = std::env::var_os(DIRECTORY) else { return };
@@ -38,7 +37,7 @@ fn start(dir: &std::path::Path) -> Child {
     #[expect(clippy::disallowed_methods, reason = "the process is to be killed, which a commander does not offer")]
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "store::process::commits_for_ever", "--ignored", "--nocapture"])
+        .args(["--exact", "store::process::commits_for_ever", "--nocapture"])
         .env(DIRECTORY, dir)
         .stdout(Stdio::piped())
         .spawn()
