@@ -49,6 +49,8 @@ const LOOK_PAUSE: Duration = Duration::from_secs(2);
 struct Seen {
     view: Option<PoolView>,
     at: Option<Instant>,
+    /// When a brick was first seen to be ready.
+    prepared_since: Option<Timestamp>,
 }
 
 /// How a round ended.
@@ -116,10 +118,13 @@ impl Reconcile {
     }
 
     async fn round(&self, seen: &mut Seen) -> Result<Round, GlusterError> {
-        let Some(wanted) = self.wanted() else {
+        let Some(mut wanted) = self.wanted() else {
             self.look_again.store(false, Ordering::Relaxed);
             return Ok(Round::Settled(None));
         };
+        if wanted.candidates.iter().any(|candidate| candidate.prepared) {
+            wanted.prepared_since = Some(*seen.prepared_since.get_or_insert_with(|| self.clock.now()));
+        }
         if seen.look_due().is_zero() && self.look_again.swap(false, Ordering::Relaxed) {
             seen.view = None;
         }
@@ -202,6 +207,7 @@ impl Reconcile {
                 candidates,
                 allowed,
                 settle: self.settle,
+                prepared_since: None,
                 intent: state.intent().cloned(),
                 served_before,
             })

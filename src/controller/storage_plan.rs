@@ -35,6 +35,8 @@ pub struct Wanted {
     pub allowed: BTreeSet<String>,
     /// How long to wait for a whole set before a volume of one brick is made.
     pub settle: SignedDuration,
+    /// When the first brick was seen to be ready. Nodes may have registered long before they were told to prepare one.
+    pub prepared_since: Option<Timestamp>,
     /// A change that was about to be tried and was not seen to be complete.
     pub intent: Option<StorageIntent>,
     /// Somebody has mounted the volume before: then it need not be whole to be mounted again.
@@ -176,7 +178,8 @@ fn plan_create(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan 
         plan.waits.push(StorageWait::NoBricks);
         return plan;
     }
-    let newest = wanted.candidates.iter().map(|candidate| candidate.registered_at).max().unwrap_or(now);
+    let registered = wanted.candidates.iter().map(|candidate| candidate.registered_at);
+    let newest = registered.chain(wanted.prepared_since).max().unwrap_or(now);
     let until = newest.checked_add(wanted.settle).unwrap_or(now);
     let mut order: Vec<&Candidate> = wanted.candidates.iter().collect();
     if now >= until {

@@ -40,6 +40,7 @@ fn wanted(bricks: u8) -> Wanted {
         candidates: (1..=bricks).map(candidate).collect(),
         allowed: (1..=bricks).map(|n| address(n).to_string()).collect(),
         settle: SignedDuration::from_secs(5),
+        prepared_since: None,
         intent: None,
         served_before: false,
     }
@@ -108,6 +109,15 @@ fn fewer_bricks_than_a_set_wait_and_then_start_with_one() {
         let StorageStep::Create(new) = &late.steps[0] else { panic!("{late:?}") };
         assert_eq!((new.replica, new.bricks.len()), (1, 1));
     }
+}
+
+/// Nodes that waited for a minimum registered long before they are told to prepare their bricks.
+#[test]
+fn the_moment_for_a_whole_set_begins_with_the_first_ready_brick() {
+    let waited = Wanted { prepared_since: Some(later()), ..wanted(2) };
+    let early = plan(&waited, &pool(2), later());
+    assert!(early.steps.is_empty(), "{early:?}");
+    assert_eq!(wake_at(&early), Some(later() + SignedDuration::from_secs(5)));
 }
 
 /// DECISIONS on arbiters: made with three bricks at once, never grown into.

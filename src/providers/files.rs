@@ -46,16 +46,13 @@ pub fn write_if_different(path: &Path, bytes: &[u8], mode: u32) -> io::Result<Wr
 /// # Errors
 /// On input and output.
 pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}{TMP_SUFFIX}", uuid::Uuid::new_v4()));
-    let beside = Path::new(&beside);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
+    let (beside, mut file) = open_beside(path, mode)?;
     let linked = file
         .write_all(bytes)
         .and_then(|()| file.sync_all())
         // A link fails where the name is taken, which a rename would not.
-        .and_then(|()| std::fs::hard_link(beside, path));
-    std::fs::remove_file(beside)?;
+        .and_then(|()| std::fs::hard_link(&beside, path));
+    std::fs::remove_file(&beside)?;
     match linked {
         Ok(()) => {
             if let Some(parent) = path.parent() {
@@ -66,6 +63,21 @@ pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A new file beside `path` that no other writer has. Counted rather than random: an empty root gives no randomness.
+fn open_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
+    for count in 0..u32::MAX {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}-{count}{TMP_SUFFIX}", std::process::id()));
+        let beside = PathBuf::from(name);
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside) {
+            Ok(file) => return Ok((beside, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Removes a regular file, durably; one that is not there is no error.

@@ -6,6 +6,9 @@
 mod concurrent;
 mod demo;
 mod drift;
+mod empty_root;
+mod first_implementation;
+mod full_disk;
 mod growth;
 mod refusals;
 mod requests;

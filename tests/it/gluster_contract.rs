@@ -265,8 +265,8 @@ async fn the_fake_keeps_the_contract() {
 
 /// Covers S2-18, S2-72, S2-73 and FAULTS G2, on real servers.
 #[tokio::test]
-async fn real_servers_keep_the_contract() {
-    if !usable("real_servers_keep_the_contract") {
+async fn lab_real_servers_keep_the_contract() {
+    if !usable("lab_real_servers_keep_the_contract") {
         return;
     }
     let lab = Arc::new(Lab::up("gluster", 4));

@@ -14,6 +14,7 @@ use clusterctl::providers::swarm::{CaDigest, Engine, Join, JoinTokens, LocalStat
 mod private;
 
 use crate::fakes::swarm::{Failure, FakeEngine, FakeSwarmWorld};
+use crate::lab::usable;
 
 /// How long a real Swarm may take to show what a call led to.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -264,9 +265,9 @@ async fn a_lost_leader_shows_in_the_error_alone(pair: Pair<'_>) {
     pair.expect_inactive().await;
 }
 
-/// Runs the named cases against the fake, each in a world of its own, and lists them for the real engines.
+/// Runs the named cases against the fake, each in a world of its own, and lists the first ones for the real engines.
 macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
+    (on both: $($case:ident),* ; on the fake: $($slow:ident),* $(,)?) => {
         mod fake {
             $(
                 #[tokio::test(start_paused = true)]
@@ -275,10 +276,17 @@ macro_rules! contract {
                     super::$case(super::fake_pair(&super::fake_engines(&world))).await;
                 }
             )*
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $slow() {
+                    let world = super::FakeSwarmWorld::new();
+                    super::$slow(super::fake_pair(&super::fake_engines(&world))).await;
+                }
+            )*
         }
 
-        /// Runs every case on real engines, one after the other.
-        async fn all_cases(real: &RealEngines) {
+        /// Runs the cases on real engines, one after the other.
+        async fn real_cases(real: &RealEngines) {
             $(
                 real.reset().await;
                 let started = std::time::Instant::now();
@@ -290,18 +298,21 @@ macro_rules! contract {
     };
 }
 
+// On the fake alone are cases in which a real Docker tries for ten to twenty seconds each, as in two that are on both.
 contract!(
+    on both:
     outside_a_swarm,
     initialises_once,
     joins_as_worker_and_leaves,
     joins_as_manager_and_is_demoted,
     a_wrong_secret_is_refused,
-    a_token_of_another_swarm_is_refused,
     two_swarms_differ,
     an_unreachable_manager_leaves_it_pending,
+    an_unreachable_advertised_address_leaves_a_ghost;
+    on the fake:
+    a_token_of_another_swarm_is_refused,
     a_manager_that_does_not_listen_ends_the_join,
     only_the_first_manager_counts,
-    an_unreachable_advertised_address_leaves_a_ghost,
     a_lost_leader_shows_in_the_error_alone,
 );
 
@@ -356,10 +367,12 @@ impl RealEngines {
 
 /// The same cases on real Docker daemons.
 #[tokio::test]
-#[ignore = "takes over two minutes; needs root and an installed dockerd"]
-async fn real_engines_keep_the_contract() {
+async fn lab_real_engines_keep_the_contract() {
+    if !usable("lab_real_engines_keep_the_contract") {
+        return;
+    }
     let (first, second) = private::pair().await;
-    all_cases(&RealEngines { first, second }).await;
+    real_cases(&RealEngines { first, second }).await;
 }
 
 /// N9: a token that was rotated between the reply and the join.

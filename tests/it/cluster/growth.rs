@@ -45,7 +45,7 @@ fn a_join_killed_at_every_step_goes_on(cluster: &Cluster, n: u8) {
     let mut killed = 0;
     for step in steps {
         let join = join_killed_at(cluster, n, step);
-        println!("killed at `{step}`: {:?}", join.code);
+        println!("killed at `{step}`: {:?}, {:?}", join.code, cluster.swarm_nodes());
         // Steps side by side: one may be done before the process is killed in the other.
         killed += u32::from(join.code == Some(0));
         assert!(join.code == Some(0) || join.code == Some(9), "{step}: {join:?}");
@@ -54,14 +54,15 @@ fn a_join_killed_at_every_step_goes_on(cluster: &Cluster, n: u8) {
     cluster.join(n, &[]).succeeded();
     cluster.nothing_to_do(n);
     cluster.expect_mounted(n);
-    wait_for("exactly one entry of the host, and that is ready", PATIENCE, || {
-        let nodes = cluster.swarm_nodes();
-        let own: Vec<&String> = nodes.iter().filter(|node| node.starts_with(&format!("h{n} "))).collect();
-        own == [&format!("h{n} Ready")]
-    });
+    let own = |state: &str| cluster.swarm_nodes().iter().filter(|node| **node == format!("h{n} {state}")).count();
+    wait_for("exactly one ready entry of the host", PATIENCE, || own("Ready") == 1);
     let status = cluster.status();
     // The master's own host registers itself.
-    assert_eq!((&status["NodesTotal"], &status["Unregistered"]), (&2.into(), &serde_json::json!([])), "{status}");
+    assert_eq!(status["NodesTotal"], 2, "{status}");
+    // What a join that was killed in Docker's hands may leave on the Swarm's list is named, not hidden.
+    let left_over = cluster.swarm_nodes().len() - 2;
+    assert!(left_over <= 1, "{:?}", cluster.swarm_nodes());
+    assert_eq!(status["Unregistered"].as_array().unwrap().len(), left_over, "{status}");
 }
 
 /// Covers S2-73: a volume of one brick with a file on it takes two more bricks and copies the file.
@@ -90,7 +91,10 @@ fn one_brick_becomes_three_copies(cluster: &Cluster) {
         let copy = cluster.lab.ok(n, &["sha256sum", &format!("{}/before", super::BRICK)]);
         assert_eq!(copy.split(' ').next(), before.split(' ').next(), "the copy on h{n}");
     }
+    // Who joined while there was one brick learns of the others, for its next boot, when it joins again.
     for n in 1..=3 {
+        let again = cluster.join(n, &[]).succeeded();
+        assert!(again.done().iter().all(|step| *step == "make the mount"), "{again:?}");
         cluster.nothing_to_do(n);
     }
 }
