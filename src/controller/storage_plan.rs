@@ -363,8 +363,9 @@ fn plan_growth(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume:
     let inside = |candidate: &Candidate| volume.bricks.contains(&brick_of(candidate, &wanted.volume.brick));
     let missing = if volume.replica == 1 && set > 1 { set - volume.bricks.len().min(set) } else { set };
     let outside: Vec<&Candidate> = wanted.candidates.iter().filter(|candidate| !inside(candidate)).collect();
-    let ready: Vec<&Candidate> =
-        outside.iter().copied().filter(|candidate| candidate.prepared && answers(candidate, view)).collect();
+    let mut ready: Vec<&Candidate> = outside.iter().copied().filter(|candidate| candidate.prepared).collect();
+    // Hosts that could not be reached give way to others, and are tried again where there are none.
+    ready.sort_by_key(|candidate| !answers(candidate, view));
     if ready.len() < missing {
         return;
     }
