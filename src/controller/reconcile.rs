@@ -41,12 +41,17 @@ pub struct Reconcile {
 /// How long to wait after a round that left something unfinished, growing by half.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// A create that was refused for a mark leaves marks on the other bricks, of which their nodes tell within a second or
+/// so. Trying again before that would mark those anew that have just been cleaned, and so on for ever.
+const REPORTS_DUE: Duration = Duration::from_millis(2_500);
 /// A pool at rest is looked at again at most this often, however many nodes join again.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
 /// The pool as it was last seen, for as long as nothing casts doubt on it.
 #[derive(Default)]
 struct Seen {
+    /// When GlusterFS last refused bricks because of a mark.
+    marked_at: Option<Instant>,
     view: Option<PoolView>,
     at: Option<Instant>,
     /// When a brick was first seen to be ready.
@@ -164,6 +169,11 @@ impl Reconcile {
                 Round::Unfinished
             });
         }
+        let takes_bricks =
+            plan.steps.iter().any(|step| matches!(step, StorageStep::Create(_) | StorageStep::AddBricks { .. }));
+        if takes_bricks && seen.marked_at.is_some_and(|at| at.elapsed() < REPORTS_DUE) {
+            return Ok(Round::Unfinished);
+        }
         let probes: Vec<NodeAddress> = plan
             .steps
             .iter()
@@ -173,7 +183,11 @@ impl Reconcile {
             if !matches!(step, StorageStep::Probe(_)) && !probes.is_empty() {
                 continue;
             }
-            self.apply(&wanted, step).await?;
+            let outcome = self.apply(&wanted, step).await;
+            if matches!(outcome, Err(GlusterError::BrickInUse { .. })) {
+                seen.marked_at = Some(Instant::now());
+            }
+            outcome?;
         }
         let only_restart = plan.steps.iter().all(|step| matches!(step, StorageStep::Start { force: true }));
         Ok(if only_restart { Round::Unfinished } else { Round::Again })
