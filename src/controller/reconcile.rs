@@ -41,6 +41,9 @@ pub struct Reconcile {
 /// How long to wait after a round that left something unfinished, growing by half.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// A create that was refused for a mark leaves marks on the other bricks, of which their nodes tell within a second or
+/// so. Trying again before that would mark those anew that have just been cleaned, and so on for ever.
+const REPORTS_DUE: Duration = Duration::from_millis(2_500);
 /// A pool at rest is looked at again at most this often, however many nodes join again.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
@@ -54,6 +57,8 @@ const AUDIT: Duration = Duration::from_secs(300);
 /// The pool as it was last seen, for as long as nothing casts doubt on it.
 #[derive(Default)]
 struct Seen {
+    /// When GlusterFS last refused bricks because of a mark.
+    marked_at: Option<Instant>,
     view: Option<PoolView>,
     at: Option<Instant>,
     /// When a brick was first seen to be ready.
@@ -186,7 +191,13 @@ impl Reconcile {
     /// Carries out the steps. A probe that fails is remembered and stops nothing else.
     async fn carry_out(&self, wanted: &Wanted, plan: &StoragePlan, seen: &mut Seen) -> Result<Round, GlusterError> {
         let mut trouble = None;
+        let mut put_off = false;
         for step in &plan.steps {
+            let takes_bricks = matches!(step, StorageStep::Create(_) | StorageStep::AddBricks { .. });
+            if takes_bricks && seen.marked_at.is_some_and(|at| at.elapsed() < REPORTS_DUE) {
+                put_off = true;
+                break;
+            }
             if matches!(step, StorageStep::Start { force: true }) {
                 if seen.restarted.is_some_and(|at| at.elapsed() < RESTART_PAUSE) {
                     continue;
@@ -199,7 +210,12 @@ impl Reconcile {
                     seen.unreachable.insert(*address, Instant::now());
                     trouble = Some(error);
                 }
-                (Err(error), _) => return Err(error),
+                (Err(error), _) => {
+                    if matches!(error, GlusterError::BrickInUse { .. }) {
+                        seen.marked_at = Some(Instant::now());
+                    }
+                    return Err(error);
+                }
             }
         }
         if let Some(error) = trouble {
@@ -208,7 +224,7 @@ impl Reconcile {
         // What a probe began takes the peers a moment to finish.
         let probed = plan.steps.iter().any(|step| matches!(step, StorageStep::Probe(_)));
         let only_restart = plan.steps.iter().all(|step| matches!(step, StorageStep::Start { force: true }));
-        Ok(if only_restart || probed { Round::Unfinished } else { Round::Again })
+        Ok(if only_restart || probed || put_off { Round::Unfinished } else { Round::Again })
     }
 
     /// What the volume is to be; `None` if storage is off.
