@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::admission::{self, Policy, Refusal, Source};
 use super::command::{Command, Thresholds};
 use super::gate::{self, Gate};
-use super::listener::{Handler, Peer};
+use super::listener::{Handler, ListenerMonitor, Peer};
 use super::overview::{self, Counters};
 use super::reply::{Answer, StorageView, SwarmView, compose};
 use super::state::{ClusterState, Conflict, Effect, NodeRecord, StorageRole};
@@ -44,6 +44,8 @@ pub struct FrontDoor {
     pub look_again: Arc<AtomicBool>,
     pub clock: Arc<dyn Clock>,
     pub counters: Arc<Counters>,
+    /// What the listener counts; set once it is bound.
+    pub listener: OnceLock<ListenerMonitor>,
     /// A digest of the last line logged for each node, so that only changes are logged.
     pub said: Mutex<HashMap<NodeId, u64>>,
 }
@@ -311,7 +313,11 @@ impl FrontDoor {
         let (members, swarm) = tokio::join!(self.swarm.members(), self.swarm.view());
         let view = self.storage.borrow().clone();
         let store = self.store.status();
-        self.store.read(|state| overview::status(state, self.need, &swarm, &members, &view, &store, &self.counters))
+        let mut value = self
+            .store
+            .read(|state| overview::status(state, self.need, &swarm, &members, &view, &store, &self.counters));
+        value["Listener"] = serde_json::json!(self.listener.get().map(ListenerMonitor::status));
+        value
     }
 
     /// In clear text nothing but the address tells who speaks: a node is believed from its own, and from this host.

@@ -1,7 +1,7 @@
 //! Whether the cluster is large enough to start (S2-43 to S2-45, S2-58 to S2-60). Pure.
 //!
 //! Once open for given thresholds, the gate stays open for them and lower ones, also when nodes leave and after a
-//! restart; asking for more arms it again.
+//! restart; asking for more of either arms it again, and what it opens for then takes the place of what it opened for.
 
 use super::command::Thresholds;
 use super::state::RoleCounts;

@@ -117,8 +117,11 @@ pub async fn run(
         clock: options.clock,
         counters: Arc::new(Counters::default()),
         said: std::sync::Mutex::default(),
+        listener: std::sync::OnceLock::new(),
     });
     let listener = Listener::bind(&options.listen).await.map_err(ServeError::Listen)?;
+    // Set once, here.
+    door.listener.set(listener.monitor()).ok();
     ready(&listener);
     let mut storage = tokio::spawn(reconcile.run());
     let recorder = tokio::spawn(record_swarm(store.clone(), swarm));

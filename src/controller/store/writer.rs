@@ -60,6 +60,8 @@ pub(super) struct Writer<M: Machine> {
     unfolded_since: Option<Instant>,
     /// When to try to reopen, and how long to wait after that.
     reopen: (Instant, Duration),
+    /// Something was written since the database was last opened: only then is trouble news.
+    proved: bool,
     /// How long the last transaction took, as far as gathering goes by it.
     last_commit: Duration,
     /// The file's size after the last compaction, which it may not get below.
@@ -103,6 +105,7 @@ impl<M: Machine> Writer<M> {
             inbox,
             changed,
             reopen: (Instant::now(), options.reopen.0),
+            proved: true,
             options,
             path: path.clone(),
             last_commit: Duration::ZERO,
@@ -208,6 +211,7 @@ impl<M: Machine> Writer<M> {
             return;
         }
         self.last_commit = begun.elapsed().min(GATHER_LIMIT);
+        self.prove();
         let mut answers = Vec::with_capacity(batch.len());
         {
             let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
@@ -258,6 +262,7 @@ impl<M: Machine> Writer<M> {
                 self.extent = extent;
                 self.unfolded.clear();
                 self.unfolded_since = None;
+                self.prove();
                 self.shared.board().folds += 1;
                 self.post();
             }
@@ -285,10 +290,25 @@ impl<M: Machine> Writer<M> {
     /// Stops believing the database.
     fn fail(&mut self, reason: &str) {
         if self.disk.take().is_some() {
-            tracing::error!(path = %self.path.display(), reason, "the state cannot be written");
+            // A full disk lets itself be opened and refuses the next write: until one goes through, the wait grows.
+            let wait = if self.proved { self.options.reopen.0 } else { (self.reopen.1 * 2).min(self.options.reopen.1) };
+            if self.proved {
+                tracing::error!(path = %self.path.display(), reason, "the state cannot be written");
+            }
+            self.proved = false;
+            // What is to be folded is in the journal; trying that again at once would fail again.
+            self.unfolded_since = self.unfolded_since.map(|_| Instant::now());
             self.shared.board().failing = Some((Instant::now(), reason.to_owned()));
             self.shared.failing.store(true, Ordering::Release);
-            self.reopen = (Instant::now() + self.options.reopen.0, self.options.reopen.0);
+            self.reopen = (Instant::now() + wait, wait);
+        }
+    }
+
+    /// Something was written.
+    fn prove(&mut self) {
+        if !self.proved {
+            self.proved = true;
+            tracing::info!(path = %self.path.display(), sequence = self.extent.last, "the state can be written again");
         }
     }
 
@@ -300,7 +320,7 @@ impl<M: Machine> Writer<M> {
     fn take_up_again(&mut self) {
         match self.reopened() {
             Ok(disk) => {
-                tracing::info!(path = %self.path.display(), sequence = self.extent.last, "the state can be written again");
+                tracing::debug!(path = %self.path.display(), "the state is open again");
                 self.disk = Some(disk);
                 self.shared.board().failing = None;
                 self.post();

@@ -20,9 +20,6 @@ use super::answers::{self, Call};
 use super::{Engine, Join, JoinTokens, Member, SwarmEngine, SwarmError};
 use crate::cluster::{NodeAddress, Role};
 
-/// Where Docker listens unless it was told otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/docker.sock";
-
 /// The port that managers listen on.
 const LISTEN: &str = "0.0.0.0:2377";
 
