@@ -59,6 +59,10 @@ pub(super) fn serve(error: ServeError) -> Failure {
             let hint = format!("set `{field}` to `{recorded}` again, or leave `--enable-glusterfs` out: what is on record then holds");
             Failure::new(Exit::InvalidInput, error).reason("storage-differs").hint(hint)
         }
+        ServeError::LoopEnded(_) => Failure::new(Exit::Bug, error)
+            .reason("bug")
+            .hint("nothing is lost: start the controller again; please report this with its log")
+            .next("clusterctl master serve"),
         ServeError::EmptyState { .. } => Failure::new(Exit::StorageUnsafe, error)
             .reason("empty-state")
             .hint("restore the state directory from a backup (`--state-dir` if it lies elsewhere); to begin a new registry for this Swarm, run `clusterctl master init`, then `clusterctl node join` on every host")
@@ -136,6 +140,7 @@ pub(super) fn leave(error: LeaveError) -> Failure {
         LeaveError::LastManager | LeaveError::Quorum { .. } => Failure::new(Exit::QuorumLost, error)
             .reason("last-manager")
             .hint("nothing was changed; promote another host first: `docker node promote HOST`; to give the Swarm up, `docker swarm leave --force`"),
+        LeaveError::Brick(_) => Failure::new(Exit::StorageUnsafe, error).reason("brick-unreadable").hint("nothing was changed; run as root"),
         LeaveError::Mount(_) | LeaveError::Persistence(_) => Failure::new(Exit::StorageUnsafe, error)
             .reason("unmount-failed")
             .hint("see what uses it with `fuser -vm` on the mount point, then leave again")
@@ -275,7 +280,7 @@ fn swarm(error: &SwarmError) -> (Exit, &'static str, &'static str) {
             "pass the address that the managers reach this host at: `--ip`; `clusterctl ip --explain` shows the choice",
         ),
         SwarmError::NoLeader => {
-            (Exit::QuorumLost, "swarm-no-leader", "too few managers are up: start them, then join again")
+            (Exit::Waiting, "swarm-no-leader", "too few managers are up: start them, then join again")
         }
         SwarmError::Unavailable { .. } | SwarmError::TimedOut { .. } => {
             (Exit::Waiting, "docker-unavailable", "look at it with `systemctl status docker`, then join again")

@@ -69,7 +69,7 @@ Examples:
 pub(super) struct JoinArgs {
     #[command(flatten)]
     node: NodeArgs,
-    /// Print what would be done, and do nothing
+    /// Register, print what would be done on this host, and do none of it
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::command::AdmittedNode;
 use super::state::{ClusterState, Conflict};
-use crate::cluster::{AddressError, Hostname, NodeAddress, NodeId, Role};
+use crate::cluster::{AddressError, Hostname, NodeAddress, Role};
 use crate::protocol::registration::Registration;
 
 /// Who is let in.
@@ -36,8 +36,8 @@ pub enum Source {
 /// Why a node is not let in. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the name `{hostname}` belongs to another node ({holder})")]
-    HostnameTaken { hostname: Hostname, holder: NodeId },
+    #[error("the name `{hostname}` belongs to another node")]
+    HostnameTaken { hostname: Hostname },
     #[error("the address {address} belongs to the node `{holder}`")]
     AddressTaken { address: NodeAddress, holder: Hostname },
     #[error("the node registers {claimed} but speaks from {source_address}")]
@@ -71,7 +71,7 @@ impl Refusal {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::HostnameTaken { hostname, .. } => format!(
+            Self::HostnameTaken { hostname } => format!(
                 "two hosts with one name: pass `--hostname`; if `{hostname}` was re-installed, run `clusterctl node remove {hostname}` on the master's host, then join again"
             ),
             Self::AddressTaken { holder, .. } => format!(
@@ -111,7 +111,7 @@ pub fn admit(
         }
     }
     let id = registration.who.key();
-    let known = state.node(&id).filter(|known| !known.left);
+    let known = state.node(&id);
     if known.is_none() && state.counts().managers + state.counts().workers >= policy.max_nodes {
         return Err(Refusal::Full(policy.max_nodes));
     }
@@ -127,7 +127,7 @@ pub fn admit(
     };
     match state.conflict(&node) {
         None => Ok(node),
-        Some(Conflict::Hostname { holder }) => Err(Refusal::HostnameTaken { hostname: node.hostname, holder }),
+        Some(Conflict::Hostname { .. }) => Err(Refusal::HostnameTaken { hostname: node.hostname }),
         Some(Conflict::Address { holder }) => Err(Refusal::AddressTaken { address, holder }),
     }
 }

@@ -11,11 +11,7 @@ use super::state::{ClusterState, StorageRole};
 /// What `node` is to the volume.
 #[must_use]
 pub fn assign(state: &ClusterState, node: &AdmittedNode) -> StorageRole {
-    let known = state
-        .node(&node.id)
-        .or_else(|| state.node_named(&node.hostname))
-        .filter(|known| !known.left)
-        .map(|known| known.storage);
+    let known = state.node(&node.id).or_else(|| state.node_named(&node.hostname)).map(|known| known.storage);
     let Some(storage) = state.storage() else {
         // Switched off: bricks that exist keep their data and stay on record.
         return if known == Some(StorageRole::Brick) { StorageRole::Brick } else { StorageRole::None };

@@ -27,6 +27,7 @@ use crate::cluster::NodeId;
 use crate::cluster::OverlayConfig;
 use crate::protocol::registration::{Identity, NodeReport, RawRequest, Registration, Request};
 use crate::protocol::reply::{ErrorReply, Reason, Reply, Status};
+use crate::providers::gluster::Brick;
 
 /// The controller's answers.
 pub struct FrontDoor {
@@ -63,7 +64,7 @@ impl Handler for FrontDoor {
             Outcome::Error(error) => serde_json::to_vec(error),
             Outcome::Value(value) => serde_json::to_vec(value),
         };
-        bytes.unwrap_or_else(|_| br#"{"Status":"error","Code":"internal","Message":"the reply could not be written","Hint":"see the controller's log"}"#.to_vec())
+        bytes.unwrap_or_else(|_| br#"{"Status":"error","Code":"internal-error","Message":"the reply could not be written","Hint":"see the controller's log"}"#.to_vec())
     }
 }
 
@@ -79,9 +80,12 @@ impl FrontDoor {
         let local = matches!(peer, Peer::Local { .. });
         match request {
             Request::Register(registration) => self.register(registration, source(peer)).await,
-            Request::CheckStatus { who, report, wait_ms } => self.check_status(&who, report, wait_ms).await,
+            Request::CheckStatus { who, report, wait_ms } => self.check_status(&who, peer, report, wait_ms).await,
             Request::GlusterReady { who } => self.gluster_ready(&who),
-            Request::Deregister { who } => self.deregister(&who.key(), who.hostname.as_str()).await,
+            Request::Deregister { who } => match self.speaks_for(&who.key(), peer) {
+                Ok(()) => self.deregister(&who.key(), who.hostname.as_str()).await,
+                Err(error) => Outcome::Error(error),
+            },
             Request::Status if local => Outcome::Value(self.overview().await),
             Request::Nodes { after, limit } if local => {
                 Outcome::Value(self.store.read(|state| overview::nodes(state, &after, limit)))
@@ -119,6 +123,17 @@ impl FrontDoor {
             self.look_again.store(true, Ordering::Relaxed);
             self.wake.notify_one();
         }
+        let moved = self.store.read(|state| {
+            let known = state.node(&node.id).filter(|known| known.address != node.address);
+            known.filter(|known| self.holds_brick(state, known)).map(|known| known.address)
+        });
+        if let Some(old) = moved {
+            return Outcome::Error(ErrorReply::new(
+                "brick-address",
+                format!("the volume knows this host's brick at {old}, and the host registers {}", node.address),
+                format!("give the host its address {old} back, or pass `--ip {old}`; nothing was changed"),
+            ));
+        }
         if registration.token_refused {
             self.swarm.doubt().await;
         }
@@ -127,8 +142,8 @@ impl FrontDoor {
             match self.store.commit(Command::Register { node, at: now }).await {
                 Ok(committed) => match committed.effect {
                     Effect::Changed | Effect::Unchanged => self.wake.notify_one(),
-                    Effect::Conflict(Conflict::Hostname { holder }) => {
-                        return self.refuse(&registration.who, &Refusal::HostnameTaken { hostname, holder });
+                    Effect::Conflict(Conflict::Hostname { .. }) => {
+                        return self.refuse(&registration.who, &Refusal::HostnameTaken { hostname });
                     }
                     Effect::Conflict(Conflict::Address { holder }) => {
                         return self.refuse(&registration.who, &Refusal::AddressTaken { address, holder });
@@ -142,11 +157,13 @@ impl FrontDoor {
         self.answer_when(&id, deadline, |reply| reply.status == Status::Ready).await
     }
 
-    async fn check_status(&self, who: &Identity, report: Option<NodeReport>, wait_ms: u64) -> Outcome {
+    async fn check_status(&self, who: &Identity, peer: Peer, report: Option<NodeReport>, wait_ms: u64) -> Outcome {
         let id = who.key();
+        if let Err(error) = self.speaks_for(&id, peer) {
+            return Outcome::Error(error);
+        }
         if let Some(report) = report {
-            let changed =
-                self.store.read(|state| state.node(&id).is_some_and(|node| !node.left && node.report != report));
+            let changed = self.store.read(|state| state.node(&id).is_some_and(|node| node.report != report));
             if changed {
                 if let Err(error) = self.store.commit(Command::Report { id: id.clone(), report }).await {
                     return not_stored(&error);
@@ -165,6 +182,8 @@ impl FrontDoor {
             Outcome::Reply(mut reply) => {
                 // Asking how things stand lets nobody in.
                 reply.swarm_join_token.clear();
+                reply.overlay_type.clear();
+                reply.overlay_payload.clear();
                 Outcome::Reply(reply)
             }
             other => other,
@@ -179,13 +198,23 @@ impl FrontDoor {
     }
 
     async fn deregister(&self, id: &NodeId, hostname: &str) -> Outcome {
-        if self.store.read(|state| state.node(id).is_none_or(|node| node.left)) {
+        if self.store.read(|state| state.node(id).is_none()) {
             // Leaving twice is leaving.
             return Outcome::Reply(Box::new(Reply { status: Status::Ready, ..Reply::default() }));
+        }
+        if self.store.read(|state| state.node(id).is_some_and(|node| self.holds_brick(state, node))) {
+            return Outcome::Error(ErrorReply::new(
+                "holds-brick",
+                format!("`{hostname}` holds a brick of the shared volume"),
+                "nothing was changed; bring the host back, or move its brick to another host with `gluster volume replace-brick` first",
+            ));
         }
         match self.store.commit(Command::Deregister { id: id.clone(), at: self.clock.now() }).await {
             Ok(committed) => {
                 let counts = self.store.read(ClusterState::counts);
+                if let Ok(mut said) = self.said.lock() {
+                    said.remove(id);
+                }
                 tracing::info!(hostname, node = %id, managers = counts.managers, workers = counts.workers, "node left");
                 self.wake.notify_one();
                 let revision = Some(committed.sequence);
@@ -195,7 +224,7 @@ impl FrontDoor {
         }
     }
 
-    /// Answers as soon as `enough` holds, something else has changed the answer, or `deadline` has come.
+    /// Answers as soon as `enough` holds, or `deadline` has come.
     async fn answer_when(&self, id: &NodeId, deadline: Instant, mut enough: impl FnMut(&Reply) -> bool) -> Outcome {
         let mut storage = self.storage.clone();
         let mut state = self.store.changed();
@@ -224,12 +253,9 @@ impl FrontDoor {
     }
 
     async fn compose(&self, id: &NodeId) -> Result<Reply, Outcome> {
-        let (gate, found) = self.store.read(|state| {
-            (
-                gate::evaluate(self.need, state.counts(), state.latch()),
-                state.node(id).filter(|node| !node.left).cloned(),
-            )
-        });
+        let (gate, found) = self
+            .store
+            .read(|state| (gate::evaluate(self.need, state.counts(), state.latch()), state.node(id).cloned()));
         let Some(node) = found else { return Err(Outcome::Error(unknown_node(id.as_str()))) };
         if let (Gate::Open { newly: true }, Some(thresholds)) = (gate, self.need) {
             tracing::info!(
@@ -240,10 +266,27 @@ impl FrontDoor {
             self.store.commit(Command::LatchGate { thresholds }).await.map_err(|error| not_stored(&error))?;
         }
         let swarm = match gate {
-            Gate::Open { .. } => self.swarm.view().await,
+            Gate::Open { .. } => self.own_swarm(self.swarm.view().await),
             Gate::Waiting { .. } => SwarmView::Trouble { reason: Reason::BelowMinimum, message: String::new() },
         };
         Ok(self.reply_to(&node, gate, &swarm))
+    }
+
+    /// The Swarm's view, unless this host has come into another Swarm than the cluster's.
+    fn own_swarm(&self, view: SwarmView) -> SwarmView {
+        let recorded = self.store.read(|state| state.swarm().map(|swarm| swarm.cluster_id.clone()));
+        match (&view, recorded) {
+            (SwarmView::Ready(access), Some(recorded)) if !recorded.is_empty() && access.cluster_id != recorded => {
+                SwarmView::Trouble {
+                    reason: Reason::SwarmUnavailable,
+                    message: format!(
+                        "the controller's host is in another Swarm ({}) than the one on record ({recorded})",
+                        access.cluster_id
+                    ),
+                }
+            }
+            _ => view,
+        }
     }
 
     fn reply_to(&self, node: &NodeRecord, gate: Gate, swarm: &SwarmView) -> Reply {
@@ -265,11 +308,35 @@ impl FrontDoor {
     }
 
     async fn overview(&self) -> serde_json::Value {
-        let members = self.swarm.members().await;
-        let swarm = self.swarm.view().await;
+        let (members, swarm) = tokio::join!(self.swarm.members(), self.swarm.view());
         let view = self.storage.borrow().clone();
         let store = self.store.status();
         self.store.read(|state| overview::status(state, self.need, &swarm, &members, &view, &store, &self.counters))
+    }
+
+    /// In clear text nothing but the address tells who speaks: a node is believed from its own, and from this host.
+    fn speaks_for(&self, id: &NodeId, peer: Peer) -> Result<(), ErrorReply> {
+        let Peer::Remote(source) = peer else { return Ok(()) };
+        let source = source.ip().to_canonical();
+        let registered = self.store.read(|state| state.node(id).map(|node| node.address));
+        match registered {
+            Some(address) if !source.is_loopback() && source != std::net::IpAddr::from(address) => {
+                Err(ErrorReply::new(
+                    "address-mismatch",
+                    format!("the node is registered at {address} and not at {source}"),
+                    "ask from the node itself; after a change of its address, run `clusterctl node join` on it",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the volume would lose a brick with this node: as it was last seen, or by the mark that the node found.
+    fn holds_brick(&self, state: &ClusterState, node: &NodeRecord) -> bool {
+        let inside = state
+            .storage()
+            .is_some_and(|storage| self.storage.borrow().bricks.contains(&Brick::at(node.address, &storage.brick)));
+        inside || (node.storage == StorageRole::Brick && !node.report.brick_mark.is_empty())
     }
 
     fn refuse(&self, who: &Identity, refusal: &Refusal) -> Outcome {

@@ -2,9 +2,9 @@
 //!
 //! It is woken by registrations and reports, or by a timer while something is unfinished; each round looks at the
 //! whole state and does what it calls for, and the next round is the retry. It alone changes pool and volume, one
-//! change at a time. When nothing is unfinished it starts no process and writes nothing.
+//! change at a time. When nothing is unfinished it writes nothing and looks at the pool every five minutes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,16 +41,32 @@ pub struct Reconcile {
 /// How long to wait after a round that left something unfinished, growing by half.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// A create that was refused for a mark leaves marks on the other bricks, of which their nodes tell within a second or
+/// so. Trying again before that would mark those anew that have just been cleaned, and so on for ever.
+const REPORTS_DUE: Duration = Duration::from_millis(2_500);
 /// A pool at rest is looked at again at most this often, however many nodes join again.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a host that could not be probed gives way to others.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
+/// A brick whose process does not stay up is started again this often.
+const RESTART_PAUSE: Duration = Duration::from_secs(60);
+/// A pool at rest is looked at after this long even if nobody asks: somebody may have stopped the volume by hand.
+const AUDIT: Duration = Duration::from_secs(300);
 
 /// The pool as it was last seen, for as long as nothing casts doubt on it.
 #[derive(Default)]
 struct Seen {
+    /// When GlusterFS last refused bricks because of a mark.
+    marked_at: Option<Instant>,
     view: Option<PoolView>,
     at: Option<Instant>,
     /// When a brick was first seen to be ready.
     prepared_since: Option<Timestamp>,
+    /// Hosts that could not be probed, and when.
+    unreachable: HashMap<NodeAddress, Instant>,
+    /// When brick processes were last started again.
+    restarted: Option<Instant>,
 }
 
 /// How a round ended.
@@ -106,7 +122,11 @@ impl Reconcile {
                         Some(wait) => {
                             drop(tokio::time::timeout(wait + Duration::from_millis(1), self.wake.notified()).await);
                         }
-                        None => self.wake.notified().await,
+                        None => {
+                            if tokio::time::timeout(AUDIT, self.wake.notified()).await.is_err() {
+                                seen.view = None;
+                            }
+                        }
                     }
                 }
                 Round::Unfinished => {
@@ -118,7 +138,8 @@ impl Reconcile {
     }
 
     async fn round(&self, seen: &mut Seen) -> Result<Round, GlusterError> {
-        let Some(mut wanted) = self.wanted() else {
+        seen.unreachable.retain(|_, at| at.elapsed() < UNREACHABLE_FOR);
+        let Some(mut wanted) = self.wanted(&seen.unreachable) else {
             self.look_again.store(false, Ordering::Relaxed);
             return Ok(Round::Settled(None));
         };
@@ -164,23 +185,50 @@ impl Reconcile {
                 Round::Unfinished
             });
         }
-        let probes: Vec<NodeAddress> = plan
-            .steps
-            .iter()
-            .filter_map(|step| if let StorageStep::Probe(address) = step { Some(*address) } else { None })
-            .collect();
+        self.carry_out(&wanted, &plan, seen).await
+    }
+
+    /// Carries out the steps. A probe that fails is remembered and stops nothing else.
+    async fn carry_out(&self, wanted: &Wanted, plan: &StoragePlan, seen: &mut Seen) -> Result<Round, GlusterError> {
+        let mut trouble = None;
+        let mut put_off = false;
         for step in &plan.steps {
-            if !matches!(step, StorageStep::Probe(_)) && !probes.is_empty() {
-                continue;
+            let takes_bricks = matches!(step, StorageStep::Create(_) | StorageStep::AddBricks { .. });
+            if takes_bricks && seen.marked_at.is_some_and(|at| at.elapsed() < REPORTS_DUE) {
+                put_off = true;
+                break;
             }
-            self.apply(&wanted, step).await?;
+            if matches!(step, StorageStep::Start { force: true }) {
+                if seen.restarted.is_some_and(|at| at.elapsed() < RESTART_PAUSE) {
+                    continue;
+                }
+                seen.restarted = Some(Instant::now());
+            }
+            match (self.apply(wanted, step).await, step) {
+                (Ok(()), _) => {}
+                (Err(error), StorageStep::Probe(address)) => {
+                    seen.unreachable.insert(*address, Instant::now());
+                    trouble = Some(error);
+                }
+                (Err(error), _) => {
+                    if matches!(error, GlusterError::BrickInUse { .. }) {
+                        seen.marked_at = Some(Instant::now());
+                    }
+                    return Err(error);
+                }
+            }
         }
+        if let Some(error) = trouble {
+            return Err(error);
+        }
+        // What a probe began takes the peers a moment to finish.
+        let probed = plan.steps.iter().any(|step| matches!(step, StorageStep::Probe(_)));
         let only_restart = plan.steps.iter().all(|step| matches!(step, StorageStep::Start { force: true }));
-        Ok(if only_restart { Round::Unfinished } else { Round::Again })
+        Ok(if only_restart || probed || put_off { Round::Unfinished } else { Round::Again })
     }
 
     /// What the volume is to be; `None` if storage is off.
-    fn wanted(&self) -> Option<Wanted> {
+    fn wanted(&self, unreachable: &HashMap<NodeAddress, Instant>) -> Option<Wanted> {
         self.store.read(|state| {
             let volume = state.storage()?.clone();
             let mut nodes: Vec<_> = state.nodes().filter(|node| node.storage != StorageRole::None).collect();
@@ -194,6 +242,7 @@ impl Reconcile {
                     prepared: node.report.brick_ready || !node.keyed,
                     mark: node.report.brick_mark.clone(),
                     registered_at: node.registered_at,
+                    unreachable: unreachable.contains_key(&node.address),
                 })
                 .collect();
             let allowed: BTreeSet<String> = if self.allowed_networks.is_empty() {
@@ -359,6 +408,7 @@ fn waits_for_nodes(plan: &StoragePlan) -> bool {
         | StorageWait::Unprepared(_)
         | StorageWait::Settling { .. }
         | StorageWait::IncompleteSet { .. }
+        | StorageWait::UnregisteredBricks(_)
         | StorageWait::MarkedBricks(_) => true,
         StorageWait::PeersNotConnected(_)
         | StorageWait::OtherVolume { .. }

@@ -66,6 +66,9 @@ pub enum ServeError {
     OwnHost(#[source] admission::Refusal),
     #[error("`{field}` is on record as `{recorded}`, and nodes hold bricks for it; it cannot become `{asked}`")]
     StorageDiffers { field: &'static str, recorded: String, asked: String },
+    /// What was answered is on disk; a restart goes on from there.
+    #[error("the loop that looks after storage has ended: {0}")]
+    LoopEnded(String),
     /// The state is empty although this host manages a Swarm with other nodes: answering from it would be wrong.
     #[error("the controller's state is empty, but this host manages a Swarm of {members} nodes")]
     EmptyState { members: usize },
@@ -117,13 +120,17 @@ pub async fn run(
     });
     let listener = Listener::bind(&options.listen).await.map_err(ServeError::Listen)?;
     ready(&listener);
-    let loops = [tokio::spawn(reconcile.run()), tokio::spawn(record_swarm(store.clone(), swarm))];
-    listener.serve(door, shutdown).await;
-    for task in loops {
-        task.abort();
-    }
+    let mut storage = tokio::spawn(reconcile.run());
+    let recorder = tokio::spawn(record_swarm(store.clone(), swarm));
+    // A controller that answers but no longer looks after the volume would be worse than none.
+    let ended = tokio::select! {
+        () = listener.serve(door, shutdown) => Ok(()),
+        ended = &mut storage => Err(ServeError::LoopEnded(ended.err().map(|error| error.to_string()).unwrap_or_default())),
+    };
+    storage.abort();
+    recorder.abort();
     store.close().await;
-    Ok(())
+    ended
 }
 
 async fn commit(store: &Store<ClusterState>, command: Command) -> Result<(), ServeError> {

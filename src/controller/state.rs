@@ -54,8 +54,6 @@ pub struct NodeRecord {
     /// The sequence of the last change.
     pub revision: u64,
     pub report: NodeReport,
-    /// It left, or was removed: it counts for nothing, and its name is free again.
-    pub left: bool,
 }
 
 /// How many nodes there are by role.
@@ -159,35 +157,34 @@ impl ClusterState {
         self.revision
     }
 
-    /// A node by id, also one that left.
+    /// A node by id.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&NodeRecord> {
         self.nodes.get(id)
     }
 
-    /// The present node of that name.
+    /// The node of that name.
     #[must_use]
     pub fn node_named(&self, hostname: &Hostname) -> Option<&NodeRecord> {
         self.by_hostname.get(hostname).and_then(|id| self.nodes.get(id))
     }
 
-    /// The present node at that address.
+    /// The node at that address.
     #[must_use]
     pub fn node_at(&self, address: NodeAddress) -> Option<&NodeRecord> {
         self.by_address.get(&address).and_then(|id| self.nodes.get(id))
     }
 
-    /// The nodes that are present, by id.
+    /// The nodes by id.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
-        self.nodes.values().filter(|node| !node.left)
+        self.nodes.values()
     }
 
     /// Whether registering `node` would change nothing: then nothing is written (free memory does not count).
     #[must_use]
     pub fn is_registered_as(&self, node: &AdmittedNode) -> bool {
         self.nodes.get(&node.id).is_some_and(|known| {
-            !known.left
-                && known.hostname == node.hostname
+            known.hostname == node.hostname
                 && known.address == node.address
                 && known.role == node.role
                 && known.keyed == node.keyed
@@ -206,9 +203,9 @@ impl ClusterState {
         // A host that moves over from the first implementation's client keeps its place.
         let superseded = self.node_named(&node.hostname).filter(|held| held.id != node.id).map(|held| held.id.clone());
         let storage = assignment::assign(self, node);
-        let before = self.nodes.get(superseded.as_ref().unwrap_or(&node.id)).filter(|known| !known.left).cloned();
+        let before = self.nodes.get(superseded.as_ref().unwrap_or(&node.id)).cloned();
         if let Some(old) = superseded {
-            self.drop_node(&old, sequence, at);
+            self.drop_node(&old, sequence);
         }
         self.forget_indexes(&node.id);
         let record = NodeRecord {
@@ -224,7 +221,6 @@ impl ClusterState {
             updated_at: at,
             revision: sequence,
             report: before.map(|known| known.report).unwrap_or_default(),
-            left: false,
         };
         self.insert(record);
         self.touch_node(&node.id, sequence);
@@ -248,39 +244,32 @@ impl ClusterState {
     }
 
     fn insert(&mut self, record: NodeRecord) {
-        if !record.left {
-            *self.counts.slot(record.role) += 1;
-            self.by_hostname.insert(record.hostname.clone(), record.id.clone());
-            self.by_address.insert(record.address, record.id.clone());
-        }
+        *self.counts.slot(record.role) += 1;
+        self.by_hostname.insert(record.hostname.clone(), record.id.clone());
+        self.by_address.insert(record.address, record.id.clone());
         self.nodes.insert(record.id.clone(), record);
     }
 
     /// Takes a present node out of the indexes and counts, for it to be inserted anew.
     fn forget_indexes(&mut self, id: &NodeId) {
-        if let Some(known) = self.nodes.get(id).filter(|known| !known.left) {
+        if let Some(known) = self.nodes.get(id) {
             *self.counts.slot(known.role) -= 1;
             self.by_hostname.remove(&known.hostname);
             self.by_address.remove(&known.address);
         }
     }
 
-    fn drop_node(&mut self, id: &NodeId, sequence: u64, at: Timestamp) -> Effect {
-        if self.nodes.get(id).is_none_or(|known| known.left) {
-            return Effect::Unchanged;
-        }
+    fn drop_node(&mut self, id: &NodeId, sequence: u64) -> Effect {
         self.forget_indexes(id);
-        if let Some(known) = self.nodes.get_mut(id) {
-            known.left = true;
-            known.updated_at = at;
-            known.revision = sequence;
+        if self.nodes.remove(id).is_none() {
+            return Effect::Unchanged;
         }
         self.touch_node(id, sequence);
         Effect::Changed
     }
 
     fn report(&mut self, sequence: u64, id: &NodeId, report: &NodeReport) -> Effect {
-        let Some(known) = self.nodes.get_mut(id).filter(|known| !known.left && known.report != *report) else {
+        let Some(known) = self.nodes.get_mut(id).filter(|known| known.report != *report) else {
             return Effect::Unchanged;
         };
         known.report = report.clone();
@@ -351,7 +340,7 @@ impl Machine for ClusterState {
             Command::RecordSwarm { swarm } => self.set(sequence, |state| &mut state.swarm, Some(swarm.clone())),
             Command::ConfigureStorage { storage } => self.set(sequence, |state| &mut state.storage, storage.clone()),
             Command::Register { node, at } => self.register(sequence, node, *at),
-            Command::Deregister { id, at } => self.drop_node(id, sequence, *at),
+            Command::Deregister { id, at: _ } => self.drop_node(id, sequence),
             Command::Report { id, report } => self.report(sequence, id, report),
             Command::LatchGate { thresholds } => self.set(sequence, |state| &mut state.latch, Some(*thresholds)),
             Command::RecordIntent { intent } => self.set(sequence, |state| &mut state.intent, Some(intent.clone())),

@@ -23,6 +23,8 @@ pub struct Candidate {
     /// The volume id that the directory is marked with; empty if it is not.
     pub mark: String,
     pub registered_at: Timestamp,
+    /// GlusterFS on this host could not reach it a moment ago.
+    pub unreachable: bool,
 }
 
 /// What the volume is to be.
@@ -96,6 +98,8 @@ pub enum StorageWait {
     OtherVolume {
         found: Vec<String>,
     },
+    /// The volume has bricks on hosts that are not registered, or not under that address.
+    UnregisteredBricks(Vec<String>),
     StoppedByOperator,
     BricksOffline(Vec<String>),
 }
@@ -122,8 +126,13 @@ impl std::fmt::Display for StorageWait {
             ),
             Self::OtherVolume { found } => write!(
                 f,
-                "a volume of this name exists with other bricks ({}): choose another `--volume`, or remove that volume by hand",
+                "a volume of this name exists that was not made here (bricks: {}): choose another `--volume`",
                 found.join(", ")
+            ),
+            Self::UnregisteredBricks(bricks) => write!(
+                f,
+                "bricks of the volume on hosts that are not registered under that address: {}; it serves, and does not grow until `clusterctl node join` has run there",
+                bricks.join(", ")
             ),
             Self::StoppedByOperator => f.write_str("the volume was stopped by hand: `gluster volume start` it"),
             Self::BricksOffline(bricks) => write!(f, "bricks not online: {}", bricks.join(", ")),
@@ -162,9 +171,17 @@ pub fn wake_at(plan: &StoragePlan) -> Option<Timestamp> {
         | StorageWait::PeersNotConnected(_)
         | StorageWait::MarkedBricks(_)
         | StorageWait::OtherVolume { .. }
+        | StorageWait::UnregisteredBricks(_)
         | StorageWait::StoppedByOperator
         | StorageWait::BricksOffline(_) => None,
     })
+}
+
+/// Whether the candidate's glusterd may be counted on, as far as anybody has tried.
+fn answers(candidate: &Candidate, view: &PoolView) -> bool {
+    let address = candidate.address.to_string();
+    let peer = view.peers.iter().find(|peer| peer.hostname == address);
+    !candidate.unreachable && peer.is_none_or(Peer::usable)
 }
 
 fn brick_of(candidate: &Candidate, path: &BrickPath) -> Brick {
@@ -183,8 +200,8 @@ fn plan_create(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan 
     let until = newest.checked_add(wanted.settle).unwrap_or(now);
     let mut order: Vec<&Candidate> = wanted.candidates.iter().collect();
     if now >= until {
-        // A node that died before its brick was ready does not hold up the others.
-        order.sort_by_key(|candidate| !candidate.prepared);
+        // A node that died, before its brick was ready or after, does not hold up the others.
+        order.sort_by_key(|candidate| !candidate.prepared || !answers(candidate, view));
     }
     let chosen: Vec<&Candidate> = order.into_iter().take(set).collect();
     let prepared = chosen.iter().filter(|candidate| candidate.prepared).count();
@@ -292,22 +309,33 @@ fn plan_existing(wanted: &Wanted, view: &PoolView, volume: &Volume) -> StoragePl
         VolumeStatus::Started => {}
     }
     judge_online(&mut plan, wanted, view, volume);
-    plan_growth(&mut plan, wanted, view, volume);
+    let strangers = unregistered(wanted, volume);
+    if strangers.is_empty() {
+        plan_growth(&mut plan, wanted, view, volume);
+    } else {
+        plan.waits.push(StorageWait::UnregisteredBricks(strangers));
+    }
     plan
 }
 
-/// The bricks of a volume that is not the one that the registered nodes make up; `None` if it is.
+/// The bricks of a volume that is none of ours: of another shape, or with bricks in another place; `None` if it is.
 fn foreign(wanted: &Wanted, volume: &Volume) -> Option<Vec<String>> {
-    let known: BTreeSet<String> =
-        wanted.candidates.iter().map(|candidate| brick_of(candidate, &wanted.volume.brick).to_string()).collect();
-    let unknown: Vec<String> =
-        volume.bricks.iter().map(Brick::to_string).filter(|brick| !known.contains(brick)).collect();
+    let elsewhere: Vec<String> =
+        volume.bricks.iter().filter(|brick| brick.path != wanted.volume.brick.as_str()).map(Brick::to_string).collect();
     let shape = volume.replica == wanted.volume.replica || (volume.replica == 1 && volume.bricks.len() == 1);
     let kind = volume.replica == 1 || volume.arbiter == u32::from(wanted.volume.arbiter);
-    if unknown.is_empty() && shape && kind {
+    if elsewhere.is_empty() && shape && kind {
         return None;
     }
-    if unknown.is_empty() { Some(volume.bricks.iter().map(Brick::to_string).collect()) } else { Some(unknown) }
+    if elsewhere.is_empty() { Some(volume.bricks.iter().map(Brick::to_string).collect()) } else { Some(elsewhere) }
+}
+
+/// Bricks of the volume on hosts that are not registered, or registered under another address. They serve as before;
+/// the volume only does not grow until somebody has looked.
+fn unregistered(wanted: &Wanted, volume: &Volume) -> Vec<String> {
+    let known: BTreeSet<String> =
+        wanted.candidates.iter().map(|candidate| brick_of(candidate, &wanted.volume.brick).to_string()).collect();
+    volume.bricks.iter().map(Brick::to_string).filter(|brick| !known.contains(brick)).collect()
 }
 
 fn judge_online(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume: &Volume) {
@@ -335,7 +363,9 @@ fn plan_growth(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume:
     let inside = |candidate: &Candidate| volume.bricks.contains(&brick_of(candidate, &wanted.volume.brick));
     let missing = if volume.replica == 1 && set > 1 { set - volume.bricks.len().min(set) } else { set };
     let outside: Vec<&Candidate> = wanted.candidates.iter().filter(|candidate| !inside(candidate)).collect();
-    let ready: Vec<&Candidate> = outside.iter().copied().filter(|candidate| candidate.prepared).collect();
+    let mut ready: Vec<&Candidate> = outside.iter().copied().filter(|candidate| candidate.prepared).collect();
+    // Hosts that could not be reached give way to others, and are tried again where there are none.
+    ready.sort_by_key(|candidate| !answers(candidate, view));
     if ready.len() < missing {
         return;
     }

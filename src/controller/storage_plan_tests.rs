@@ -31,6 +31,7 @@ fn candidate(n: u8) -> Candidate {
         prepared: true,
         mark: String::new(),
         registered_at: now(),
+        unreachable: false,
     }
 }
 
@@ -120,7 +121,7 @@ fn the_moment_for_a_whole_set_begins_with_the_first_ready_brick() {
     assert_eq!(wake_at(&early), Some(later() + SignedDuration::from_secs(5)));
 }
 
-/// DECISIONS on arbiters: made with three bricks at once, never grown into.
+/// Arbiter volumes are made with three bricks at once, never grown into.
 #[test]
 fn an_arbiter_volume_waits_for_its_whole_set() {
     let two = Wanted { volume: record(3, true), ..wanted(2) };
@@ -202,10 +203,52 @@ fn a_volume_that_was_stopped_by_hand_stays_stopped() {
 }
 
 #[test]
-fn a_volume_of_other_bricks_is_left_alone() {
-    let plan = plan(&wanted(3), &serving(&[1, 2, 7], 3, 3), now());
+fn a_volume_with_bricks_in_other_places_is_left_alone() {
+    let mut view = serving(&[1, 2, 3], 3, 3);
+    let other = Brick { host: "10.0.0.3".into(), path: "/srv/other".into() };
+    view.volume.as_mut().unwrap().bricks[2] = other.clone();
+    let plan = plan(&wanted(3), &view, now());
     assert!(plan.steps.is_empty() && !plan.mountable);
-    assert_eq!(plan.waits, [StorageWait::OtherVolume { found: vec![brick(7).to_string()] }]);
+    assert_eq!(plan.waits, [StorageWait::OtherVolume { found: vec![other.to_string()] }]);
+}
+
+/// A brick host that was removed from the record, or came back under another address, stops nobody's storage.
+#[test]
+fn a_brick_on_an_unregistered_host_is_a_finding_and_no_stop() {
+    let plan = plan(&wanted(8), &serving(&[1, 2, 9], 3, 3), later());
+    assert!(plan.mountable);
+    assert!(matches!(plan.steps[..], [StorageStep::Allow { .. }]), "{:?}", plan.steps);
+    assert_eq!(plan.waits, [StorageWait::UnregisteredBricks(vec![brick(9).to_string()])]);
+}
+
+/// A host that died after its brick was ready gives its turn to one that answers.
+#[test]
+fn an_unreachable_host_loses_its_turn() {
+    let mut four = wanted(4);
+    four.candidates[1].unreachable = true;
+    let StorageStep::Create(new) = &plan(&four, &pool(4), later()).steps[0] else { panic!("a create") };
+    assert_eq!(new.bricks, [brick(1), brick(3), brick(4)]);
+    let mut seven = wanted(7);
+    seven.candidates[3].unreachable = true;
+    let grown = plan(&seven, &serving(&[1, 2, 3], 3, 7), later());
+    assert!(
+        matches!(&grown.steps[..], [StorageStep::AddBricks { bricks, .. }] if bricks[..] == [brick(5), brick(6), brick(7)])
+    );
+}
+
+/// A newcomer is let in even while another one's host cannot be probed.
+#[test]
+fn the_access_list_comes_before_probes() {
+    let mut view = serving(&[1, 2, 3], 3, 3);
+    view.peers.truncate(3);
+    let steps = plan(&wanted(6), &view, later()).steps;
+    assert!(
+        matches!(
+            steps[..],
+            [StorageStep::Allow { .. }, StorageStep::Probe(_), StorageStep::Probe(_), StorageStep::Probe(_)]
+        ),
+        "{steps:?}"
+    );
 }
 
 /// S2-73, growth: one brick, then straight to replica 3, then sets of three.
@@ -225,7 +268,7 @@ fn grows_in_whole_sets_only() {
     assert_eq!(grows(6, &serving(&[1, 2, 3], 3, 6)), Some(3));
 }
 
-/// S2-74, DECISIONS on `auth.allow`: a node is let in before it mounts, and goes when it has left.
+/// S2-74: a node is let in before it mounts, and goes when it has left.
 #[test]
 fn the_access_list_follows_the_registered_nodes() {
     let plan_for = |allowed: u8| plan(&wanted(3), &serving(&[1, 2, 3], 3, allowed), now());

@@ -20,6 +20,9 @@ const DOUBTED_FRESH: Duration = Duration::from_millis(300);
 /// How long trouble is believed, so that its end is seen soon and Docker is not asked by every waiting node.
 const TROUBLE_FRESH: Duration = Duration::from_millis(150);
 
+/// How long Docker may take before nodes are told that it does not answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Asks the engine, and remembers.
 pub struct SwarmWatch {
     engine: Arc<dyn SwarmEngine>,
@@ -35,12 +38,6 @@ impl SwarmWatch {
     #[must_use]
     pub fn new(engine: Arc<dyn SwarmEngine>, advertise: Option<NodeAddress>) -> Self {
         Self { engine, advertise, cached: Mutex::new(None) }
-    }
-
-    /// The engine itself, for what is not worth remembering.
-    #[must_use]
-    pub fn engine(&self) -> &Arc<dyn SwarmEngine> {
-        &self.engine
     }
 
     /// The Swarm as it is now, or was a moment ago.
@@ -69,13 +66,19 @@ impl SwarmWatch {
     }
 
     async fn read(&self) -> SwarmView {
-        let (engine, tokens) = tokio::join!(self.engine.inspect(), self.engine.join_tokens());
-        judge(engine, tokens, self.advertise)
+        let asked = async { tokio::join!(self.engine.inspect(), self.engine.join_tokens()) };
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok((engine, tokens)) => judge(engine, tokens, self.advertise),
+            Err(_) => SwarmView::Trouble {
+                reason: Reason::SwarmUnavailable,
+                message: "the controller's Docker does not answer".to_owned(),
+            },
+        }
     }
 
     /// The Swarm's members; empty if they cannot be had.
     pub async fn members(&self) -> Vec<Member> {
-        self.engine.members().await.unwrap_or_default()
+        tokio::time::timeout(PATIENCE, self.engine.members()).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 

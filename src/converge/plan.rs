@@ -34,6 +34,8 @@ pub enum Wait {
     VolumeUnwritable(String),
     /// The controller gave no token for the Swarm.
     Token,
+    /// This host is a member, and its Docker has not reached the managers yet.
+    SwarmComingUp,
 }
 
 impl std::fmt::Display for Wait {
@@ -41,6 +43,7 @@ impl std::fmt::Display for Wait {
         match self {
             Self::Volume(why) => write!(f, "the shared volume: {why}"),
             Self::VolumeUnwritable(why) => write!(f, "the shared volume is mounted but cannot be written to: {why}"),
+            Self::SwarmComingUp => f.write_str("this host's Docker to reach the managers of its Swarm"),
             Self::Token => f.write_str("a join token from the controller"),
         }
     }
@@ -102,16 +105,16 @@ fn plan_swarm(plan: &mut Plan, swarm: &SwarmDesired, engine: &Engine) {
     };
     match engine.state {
         LocalState::Inactive => join(plan),
-        // Never a member: leaving loses nothing, and joining again is refused meanwhile. A join that failed in the
-        // background ends as an error, but without a certificate.
-        LocalState::Pending | LocalState::Error
-            if engine.state == LocalState::Pending || engine.ca_digest.is_none() =>
-        {
+        // Never a member: it has neither certificate nor id, so that leaving loses nothing, and joining again is refused
+        // meanwhile. A join that failed in the background ends as an error.
+        LocalState::Pending | LocalState::Error if engine.ca_digest.is_none() && engine.swarm_node_id.is_empty() => {
             plan.steps.push(Step::AbandonPendingJoin);
             join(plan);
         }
+        // A member that is coming up: after a power cut this lasts until the managers have found each other.
+        LocalState::Pending => plan.waits.push(Wait::SwarmComingUp),
         LocalState::Locked => plan.refusals.push(Refusal::SwarmLocked),
-        LocalState::Pending | LocalState::Error => plan.refusals.push(Refusal::SwarmBroken(engine.error.clone())),
+        LocalState::Error => plan.refusals.push(Refusal::SwarmBroken(engine.error.clone())),
         LocalState::Active => {
             let have_role = if engine.manager { Role::Manager } else { Role::Worker };
             if engine.ca_digest.as_ref() != Some(&swarm.ca_digest) {

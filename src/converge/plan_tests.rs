@@ -166,8 +166,9 @@ fn the_law_holds_for_the_swarm() {
                 let desired = Desired { swarm: Some(swarm(role, token)), storage: None, ..Desired::default() };
                 let joined_as = role == Role::Manager;
                 // A host joins in the role that its token gives.
-                let failed = engine.state == LocalState::Error && engine.ca_digest.is_none();
-                let outside = failed || matches!(engine.state, LocalState::Inactive | LocalState::Pending);
+                let never_in =
+                    matches!(engine.state, LocalState::Error | LocalState::Pending) && engine.ca_digest.is_none();
+                let outside = never_in || engine.state == LocalState::Inactive;
                 let engine = Engine { manager: if outside { joined_as } else { engine.manager }, ..engine };
                 let (first, second) =
                     settle(&desired, Observed { engine: Some(engine.clone()), ..Observed::default() });
@@ -229,6 +230,18 @@ fn a_join_that_never_got_through_is_dropped_before_the_next() {
             &Observed { engine: Some(engine(state, false, None)), ..Observed::default() },
         );
         assert!(matches!(plan.steps.as_slice(), [Step::AbandonPendingJoin, Step::JoinSwarm(_)]));
+    }
+}
+
+/// A member that comes up after a power cut is waited for: leaving could dissolve the Swarm.
+#[test]
+fn a_pending_member_is_waited_for_and_never_left() {
+    let desired = Desired { swarm: Some(swarm(Role::Worker, true)), ..Desired::default() };
+    let known = engine(LocalState::Pending, true, Some(digest("a")));
+    let named = Engine { swarm_node_id: "abc".into(), ..engine(LocalState::Pending, true, None) };
+    for engine in [known, named] {
+        let plan = plan(&desired, &Observed { engine: Some(engine), ..Observed::default() });
+        assert!(plan.steps.is_empty() && plan.waits == [Wait::SwarmComingUp], "{plan:?}");
     }
 }
 

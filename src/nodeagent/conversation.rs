@@ -46,6 +46,12 @@ struct Shortfall {
 }
 
 impl Conversation {
+    /// How long it has gone on.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.timeout.saturating_sub(self.deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// Asks until `enough`. `said` is the last line that was logged.
     ///
     /// # Errors

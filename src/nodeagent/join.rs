@@ -13,13 +13,13 @@ use super::conversation::{Conversation, ConversationError, chain};
 use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
 use crate::clock::Clock;
-use crate::cluster::{Hostname, NodeAddress, Role};
+use crate::cluster::{Hostname, NodeAddress, OverlayConfig, Role};
 use crate::config::MasterAddress;
 use crate::converge::apply::{StepCause, StepError, apply};
 use crate::converge::desired::{Desired, StorageDesired};
 use crate::converge::observe::{Hands, ObserveError, observe};
 use crate::converge::observed::{MountState, Observed};
-use crate::converge::plan::{Plan, Refusal, is_cleanable, plan};
+use crate::converge::plan::{Plan, Refusal, Wait, is_cleanable, plan};
 use crate::converge::step::Step;
 use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
 use crate::protocol::reply::{Reason, Reply, Status};
@@ -34,6 +34,8 @@ pub struct Join {
     pub address: NodeAddress,
     pub role: Option<Role>,
     pub facts: Facts,
+    /// This host's own overlay settings, instead of the controller's.
+    pub overlay: Option<OverlayConfig>,
     /// The engine as it was found when the facts were gathered.
     pub engine: Engine,
     pub hands: Hands,
@@ -82,6 +84,8 @@ type Converged = (Reply, Vec<Step>);
 const ATTEMPTS: u32 = 5;
 /// How often a node that waits for the volume looks at its brick.
 const RELOOK: Duration = Duration::from_secs(1);
+/// How long what was seen of the engine is believed.
+const FRESH: Duration = Duration::from_secs(2);
 /// The pause after a step that failed, doubling.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -154,7 +158,8 @@ impl Join {
 
     /// The hosts reach each other before they become a Swarm (S2-33, S2-64).
     async fn connect_overlay(&self, reply: &Reply) -> Result<(), JoinError> {
-        let overlay = directive::desired(reply, self.address)?.overlay;
+        let told = directive::desired(reply, self.address)?.overlay;
+        let overlay = self.overlay.clone().unwrap_or(told);
         match overlay::provider(overlay.kind).ensure_connected(&overlay).await? {
             Connected::NotNeeded => tracing::debug!("no overlay network is asked for"),
             Connected::Already => tracing::info!(provider = %overlay.kind, "the overlay network is up"),
@@ -219,7 +224,9 @@ impl Join {
         talk: &Conversation,
     ) -> Result<Converged, JoinError> {
         let mut reply = first;
-        let mut engine = Some(self.engine.clone());
+        // What was seen before a wait is no ground to act on.
+        let waited = talk.elapsed() > FRESH;
+        let mut engine = (!waited).then(|| self.engine.clone());
         let mut attempts = Attempts::default();
         let mut done = Vec::new();
         loop {
@@ -237,6 +244,23 @@ impl Join {
             let plan = plan(&desired, &observed);
             if !plan.refusals.is_empty() {
                 return Err(JoinError::Host(plan.refusals));
+            }
+            if plan.waits.contains(&Wait::SwarmComingUp) {
+                attempts.failed(None);
+                if Instant::now() + attempts.pause() >= talk.deadline {
+                    let message = Wait::SwarmComingUp.to_string();
+                    return Err(ConversationError::TimedOut {
+                        reason: Reason::SwarmUnavailable.to_string(),
+                        message,
+                        after: self.timeout,
+                    }
+                    .into());
+                }
+                if attempts.failures == 1 {
+                    tracing::info!("waiting for {}", Wait::SwarmComingUp);
+                }
+                tokio::time::sleep(attempts.pause()).await;
+                continue;
             }
             if plan.steps.is_empty() {
                 return Ok((reply, done));
@@ -345,7 +369,10 @@ impl Join {
         let error = match (errors.into_iter().next(), plan.steps.first()) {
             (Some(error), _) => error,
             (None, Some(step)) if in_vain => StepError { step: step.to_string(), cause: StepCause::NoEffect },
-            (None, _) => return Ok(()),
+            (None, _) => {
+                attempts.failures = 0;
+                return Ok(());
+            }
         };
         attempts.failed(Some(&error));
         let pause = attempts.pause();

@@ -3,12 +3,13 @@
 
 use super::client::{self, ClientError};
 use super::identity::NodeIdentity;
-use crate::cluster::{Hostname, MountPoint, Role, VolumeName};
+use super::membership::Membership;
+use crate::cluster::{BrickPath, Hostname, MountPoint, Role, VolumeName};
 use crate::config::MasterAddress;
 use crate::converge::observe::Hands;
 use crate::protocol::registration::{PROTOCOL, RawRequest};
 use crate::protocol::reply::{Reply, Status};
-use crate::providers::mounts::{MountError, is_ours};
+use crate::providers::mounts::{BrickError, MountError, is_ours};
 use crate::providers::swarm::{LocalState, SwarmError};
 
 /// What a leave works with.
@@ -16,6 +17,8 @@ pub struct Leave {
     pub master: MasterAddress,
     pub identity: NodeIdentity,
     pub hostname: Hostname,
+    /// What this host remembers of its join.
+    pub member: Option<Membership>,
     pub hands: Hands,
 }
 
@@ -35,6 +38,9 @@ pub enum LeaveError {
     /// Nothing was changed.
     #[error("leaving would leave {left} of {needed} managers that the Swarm needs to decide")]
     Quorum { left: usize, needed: usize },
+    /// Nothing was changed.
+    #[error("this host's brick could not be looked at")]
+    Brick(#[from] BrickError),
     #[error("the volume's mount could not be taken away")]
     Mount(#[from] MountError),
     #[error("the mount's entry for the next boot could not be taken away")]
@@ -51,8 +57,8 @@ impl Leave {
     pub async fn run(&self) -> Result<Vec<String>, LeaveError> {
         let reply = self.ask("check-status").await?;
         let known = reply.status != Status::Error;
-        if known && reply.gluster_servers.contains(&reply.node_address) && !reply.gluster_brick.is_empty() {
-            return Err(LeaveError::HoldsBrick { volume: reply.gluster_volume });
+        if let Some(volume) = self.volume_of_own_brick(&reply).await? {
+            return Err(LeaveError::HoldsBrick { volume });
         }
         let engine = self.hands.engine.inspect().await?;
         let active = engine.state == LocalState::Active;
@@ -60,9 +66,11 @@ impl Leave {
             self.refuse_to_break_quorum(&engine.swarm_node_id).await?;
         }
         let mut done = Vec::new();
-        if let (Ok(volume), Ok(point)) =
-            (VolumeName::parse(&reply.gluster_volume), MountPoint::parse(&reply.gluster_mount))
-        {
+        let (volume, point) = match &self.member {
+            Some(member) => (&member.volume, &member.mount),
+            None => (&reply.gluster_volume, &reply.gluster_mount),
+        };
+        if let (Ok(volume), Ok(point)) = (VolumeName::parse(volume), MountPoint::parse(point)) {
             self.unmount(&volume, &point, &mut done).await?;
         }
         if active {
@@ -78,6 +86,18 @@ impl Leave {
             done.push("told the controller".to_owned());
         }
         Ok(done)
+    }
+
+    /// The volume that this host's brick is marked for. The mark on the disk counts, whatever the controller knows at the
+    /// moment.
+    async fn volume_of_own_brick(&self, reply: &Reply) -> Result<Option<String>, LeaveError> {
+        let (path, volume) = match &self.member {
+            Some(member) => (&member.brick, &member.volume),
+            None => (&reply.gluster_brick, &reply.gluster_volume),
+        };
+        let Ok(path) = BrickPath::parse(path) else { return Ok(None) };
+        let marked = self.hands.bricks.inspect(&path).await?.volume_id.is_some();
+        Ok(marked.then(|| volume.clone()))
     }
 
     async fn refuse_to_break_quorum(&self, own: &str) -> Result<(), LeaveError> {

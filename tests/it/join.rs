@@ -1,6 +1,7 @@
 //! Whole joins: the real loop on fake hosts against a real controller.
 
 mod converge;
+mod degraded;
 mod drift;
 mod faults;
 mod heal;

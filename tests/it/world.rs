@@ -134,6 +134,7 @@ impl Host {
             address: self.address,
             role,
             facts: facts(),
+            overlay: None,
             engine,
             hands: self.hands.clone(),
             timeout,

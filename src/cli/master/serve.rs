@@ -87,6 +87,12 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         wait_ms: 0,
         token_refused: false,
     };
+    let overlay = OverlayConfig { kind: settings.overlay.provider, payload: settings.overlay.config.clone() };
+    overlay.validate().map_err(|error| {
+        Failure::new(Exit::InvalidInput, error)
+            .reason("overlay-settings")
+            .hint("`--overlay-config` takes a file, env:NAME, or the value itself")
+    })?;
     let settle = SignedDuration::try_from(settings.gluster.settle)
         .map_err(|error| Failure::new(Exit::InvalidInput, error).reason("settle"))?;
     Ok(ServeOptions {
@@ -102,7 +108,7 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         need: master
             .wait_for_minimum
             .then_some(Thresholds { managers: master.min_managers, workers: master.min_workers }),
-        overlay: OverlayConfig { kind: settings.overlay.provider, payload: settings.overlay.config.clone() },
+        overlay,
         storage: storage_choice(settings),
         settle,
         allowed_networks: settings.gluster.auth_allow_cidrs.clone(),

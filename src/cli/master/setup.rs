@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::output::print;
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, this_host};
+use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, controller_socket, explain, this_host};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::controller::command::StorageRecord;
@@ -15,6 +15,7 @@ use crate::controller::serve::StorageChoice;
 use crate::controller::state::ClusterState;
 use crate::controller::store::{OpenError, Store, StoreOptions};
 use crate::nodeagent::facts::gluster_ability;
+use crate::protocol::registration::RawRequest;
 use crate::providers::gluster::cli::GlusterCli;
 use crate::providers::gluster::{GlusterError, StoragePool};
 use crate::providers::mounts::{BrickDisk, LocalDisk};
@@ -46,6 +47,7 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         confirm_glusterfs(wanted).await?;
     }
     let advertise = this_host::address(settings.master.advertise_addr, "--advertise-addr")?;
+    let wanted = storage.clone();
     let options = InitOptions {
         state_dir: this_host::controller_dir(settings),
         storage,
@@ -56,6 +58,9 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
     let step = progress.step("making this host the first manager of a Swarm");
     let outcome = init::run(options).await.map_err(explain::init)?;
     step.done();
+    if let (true, StorageChoice::On(wanted)) = (outcome.controller_running, &wanted) {
+        confirm_running(settings, wanted).await?;
+    }
     let changed = outcome.created || outcome.storage_changed || outcome.swarm_created;
     if !output.is_structured() {
         let port = settings.master.listen.port();
@@ -87,6 +92,22 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         "storage_changed": outcome.storage_changed,
         "manager_address": outcome.manager_address,
     })))
+}
+
+/// A controller that runs has its state to itself: what is asked for must be what it works with already.
+async fn confirm_running(settings: &Settings, wanted: &StorageRecord) -> Result<(), Failure> {
+    let request = RawRequest { action: "status".to_owned(), ..RawRequest::default() };
+    let volume = controller_socket::ask(settings, &request).await?["Volume"].take();
+    let same = volume["Name"] == wanted.volume.as_str()
+        && volume["Mount"] == wanted.mount.as_str()
+        && volume["Replica"] == wanted.replica
+        && volume["Arbiter"] == wanted.arbiter;
+    if same {
+        return Ok(());
+    }
+    Err(Failure::message(Exit::Waiting, "a controller is running, with other settings for the shared volume")
+        .reason("controller-running")
+        .hint("nothing was changed; stop it and run this again, or start it with the same flags: `clusterctl master serve --enable-glusterfs`"))
 }
 
 /// GlusterFS must be there, and this host's brick must have a place, before anything is recorded (S2-26, S2-27).
@@ -134,19 +155,23 @@ pub(super) async fn reset(settings: &Settings, yes: bool) -> Result<Outcome, Fai
         crate::cli::output::print_line("nothing to do: there is no controller's state here")?;
         return Ok(Outcome::done("nothing-to-do"));
     }
-    match Store::<ClusterState>::open(&directory, StoreOptions::default()).await {
-        Ok(store) => store.close().await,
+    if !yes {
+        confirm(&format!("This erases the controller's registrations in `{}`.", directory.display()), "reset").await?;
+    }
+    // Held until all is gone, so that no controller starts on what is being erased.
+    let _held = match Store::<ClusterState>::open(&directory, StoreOptions::default()).await {
+        Ok(store) => Some(store),
         Err(error @ OpenError::InUse { .. }) => {
             return Err(Failure::new(Exit::Waiting, error)
                 .reason("controller-running")
                 .hint("stop the controller first (`systemctl stop clusterctl-master`, or Ctrl-C where it runs)"));
         }
         // What cannot be read may be erased all the same: that is what this command is for.
-        Err(error) => tracing::warn!("{error}"),
-    }
-    if !yes {
-        confirm(&format!("This erases the controller's registrations in `{}`.", directory.display()), "reset").await?;
-    }
+        Err(error) => {
+            tracing::warn!("{error}");
+            None
+        }
+    };
     std::fs::remove_dir_all(&directory).map_err(|error| {
         Failure::new(
             Exit::StorageUnsafe,

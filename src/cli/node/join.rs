@@ -9,12 +9,14 @@ use crate::cli::output::print;
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, explain, this_host};
 use crate::clock::SystemClock;
+use crate::cluster::{OverlayConfig, Role};
 use crate::config::Settings;
 use crate::converge::plan::Plan;
 use crate::nodeagent::facts::{self, gluster_ability};
 use crate::nodeagent::join::{Join, Joined};
 use crate::nodeagent::membership::{self, Membership, Turn};
 use crate::protocol::reply::Reply;
+use crate::providers::swarm::LocalState;
 
 /// `clusterctl node join`.
 pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat) -> Result<Outcome, Failure> {
@@ -27,13 +29,17 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
     let hostname = this_host::hostname(settings)?;
     let address = this_host::address(settings.node.ip, "--ip")?;
     let engine = this_host::inspect(hands.engine.as_ref(), progress).await?;
+    // A host that is a member already stays what it is unless somebody says otherwise, also after a promotion by hand.
+    let member = membership::load(&directory).unwrap_or_default().is_some() && engine.state == LocalState::Active;
+    let present = member.then_some(if engine.manager { Role::Manager } else { Role::Worker });
     let opted_out = settings.gluster.enabled == Some(false);
     let join = Join {
         master,
         identity,
         hostname,
         address,
-        role: settings.node.role,
+        role: settings.node.role.or(present),
+        overlay: own_overlay(settings),
         facts: facts::gather(&engine.version, gluster_ability(), opted_out),
         engine,
         hands,
@@ -49,6 +55,12 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
     step.done();
     remember(&directory, &join, &joined)?;
     show(&join, &joined, output)
+}
+
+/// This host's own overlay settings, where it has any: they go before the master's.
+fn own_overlay(settings: &Settings) -> Option<OverlayConfig> {
+    let config = OverlayConfig { kind: settings.overlay.provider, payload: settings.overlay.config.clone() };
+    (config != OverlayConfig::default()).then_some(config)
 }
 
 /// Only one join at a time on one host.

@@ -1,5 +1,7 @@
 //! `node leave` and `node remove`.
 
+use std::path::Path;
+
 use crate::cli::output::print_line;
 use crate::cli::{Exit, Failure, Outcome, controller_socket, explain, this_host};
 use crate::cluster::Hostname;
@@ -7,6 +9,9 @@ use crate::config::Settings;
 use crate::nodeagent::leave::Leave;
 use crate::nodeagent::{identity, membership};
 use crate::protocol::registration::RawRequest;
+
+/// There if the unit that joins at every boot is enabled.
+const JOIN_UNIT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/clusterctl-node-join.service";
 
 /// `clusterctl node leave`.
 pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
@@ -23,6 +28,7 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
         master: super::master(settings, &directory)?,
         identity,
         hostname: this_host::hostname(settings)?,
+        member: membership::load(&directory).map_err(io)?,
         hands: this_host::hands(settings),
     };
     let done = leave.run().await.map_err(explain::leave)?;
@@ -33,6 +39,9 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
     }
     for line in &done {
         print_line(&format!("done: {line}"))?;
+    }
+    if Path::new(JOIN_UNIT_LINK).is_symlink() {
+        print_line("this host would join again at its next boot: `systemctl disable clusterctl-node-join.service`")?;
     }
     Ok(Outcome::done("left").body(serde_json::json!({ "done": done })))
 }

@@ -134,7 +134,13 @@ impl Mounter for SystemMounter {
             make_point(&mount.point)?;
         }
         if let Some(unit) = self.unit_of(mount)? {
-            return systemd::start_unit(self.commander.as_ref(), &unit).await.map_err(MountError::Unit);
+            let commander = self.commander.as_ref();
+            if systemd::start_unit(commander, &unit).await.is_ok() {
+                return Ok(());
+            }
+            // systemd may know an older form of the unit, if it was written and not announced.
+            systemd::daemon_reload(commander).await.map_err(MountError::Unit)?;
+            return systemd::start_unit(commander, &unit).await.map_err(MountError::Unit);
         }
         let invocation = Invocation::new("mount")
             .args(["-t", "glusterfs", "-o", &options, "--", &source, mount.point.as_str()])

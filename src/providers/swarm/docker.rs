@@ -115,21 +115,21 @@ impl DockerEngine {
         }
     }
 
-    /// The root CA's certificate, which Docker lets root read. Without it a manager's own answer has to do.
-    fn root_ca(&self, root_dir: &str) -> Option<Vec<u8>> {
+    /// The root CA's certificate, which Docker lets root read; `None` outside a Swarm. One that is there and cannot be
+    /// read is an error, or a member would be taken for a stranger.
+    fn root_ca(&self, root_dir: &str) -> Result<Option<Vec<u8>>, SwarmError> {
         let path = self.root.join(root_dir.trim_start_matches('/')).join(ROOT_CA);
         let read = || {
             let mut pem = Vec::new();
             std::fs::File::open(&path)?.take(MAX_ROOT_CA).read_to_end(&mut pem).map(|_| pem)
         };
         match read() {
-            Ok(pem) => Some(pem),
-            Err(source) => {
-                if source.kind() != std::io::ErrorKind::NotFound {
-                    tracing::warn!(path = %path.display(), error = %source, "cannot read the Swarm's root CA");
-                }
-                None
-            }
+            Ok(pem) => Ok(Some(pem)),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SwarmError::Refused {
+                call: "info",
+                message: format!("the Swarm's root certificate {} cannot be read: {source}", path.display()),
+            }),
         }
     }
 }
@@ -187,7 +187,7 @@ impl SwarmEngine for DockerEngine {
     async fn inspect(&self) -> Result<Engine, SwarmError> {
         let docker = self.client()?;
         let info = self.read(Call::Info, docker.info()).await?;
-        let root_ca = answers::root_dir(&info).and_then(|dir| self.root_ca(dir));
+        let root_ca = answers::root_dir(&info).map_or(Ok(None), |dir| self.root_ca(dir))?;
         answers::engine(&info, root_ca.as_deref())
     }
 

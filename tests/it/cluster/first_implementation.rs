@@ -38,8 +38,9 @@ fn lab_a_client_of_the_first_implementation_joins() {
     assert_eq!(ask(&cluster, 3, REGISTER)["Status"], "ready");
     assert_eq!(ask(&cluster, 3, GLUSTER_READY)["Status"], "ready");
     assert_eq!(cluster.status()["NodesTotal"], 3);
-    assert_eq!(ask(&cluster, 3, DEREGISTER)["Status"], "ready");
-    assert!(cluster.row("h3").is_null());
+    // Its brick is in the volume: it stays, with the reason.
+    assert_eq!(ask(&cluster, 3, DEREGISTER)["Code"], "holds-brick");
+    assert_eq!(cluster.status()["NodesTotal"], 3);
     cluster.nothing_to_do(1);
 }
 

@@ -33,7 +33,7 @@ pub(super) fn garbage_is_answered_and_survived(cluster: &Cluster) {
     cluster.nothing_to_do(3);
 }
 
-/// Who asks for the administration's view on the network does not get it (DECISIONS: the unix socket alone).
+/// Who asks for the administration's view on the network does not get it.
 pub(super) fn administration_is_not_on_the_network(cluster: &Cluster) {
     for action in ["status", "nodes", "remove"] {
         let request = format!("{{\"action\":\"{action}\",\"hostname\":\"h2\"}}");

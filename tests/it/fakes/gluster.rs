@@ -207,6 +207,11 @@ impl FakeGlusterWorld {
         self.lock().history.clone()
     }
 
+    /// Forgets the faults that have not come about.
+    pub(crate) fn call_off_faults(&self) {
+        self.lock().faults.clear();
+    }
+
     /// Whether a fault that was ordered has not come about.
     pub(crate) fn has_faults_left(&self) -> bool {
         !self.lock().faults.is_empty()

@@ -74,6 +74,11 @@ impl FakeHost {
         tally.failures.insert(tally.calls + n, failure);
     }
 
+    /// Forgets the failures that have not come about.
+    pub(crate) fn call_off_failures(&self) {
+        self.lock().tallies.values_mut().for_each(|tally| tally.failures.clear());
+    }
+
     /// Whether a failure that was ordered has not come about.
     pub(crate) fn has_failures_left(&self) -> bool {
         self.lock().tallies.values().any(|tally| !tally.failures.is_empty())

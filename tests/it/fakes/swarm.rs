@@ -128,6 +128,11 @@ impl FakeEngine {
         });
     }
 
+    /// Forgets the failures that have not come about.
+    pub(crate) fn call_off_failures(&self) {
+        self.with(|state| state.failures.clear());
+    }
+
     /// Whether a failure that was ordered has not come about.
     pub(crate) fn has_failures_left(&self) -> bool {
         !self.world.world().engines[&self.name].failures.is_empty()
