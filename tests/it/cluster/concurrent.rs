@@ -1,8 +1,6 @@
 //! Everybody at once, before there is anything to join, with a controller that dies while they wait.
 
-use std::time::Duration;
-
-use super::{Cluster, PATIENCE};
+use super::{Cluster, Ended, PATIENCE};
 use crate::lab::{run, usable, wait_for};
 
 /// Four hosts: three start to join before the master is one, the fourth completes the minimum.
@@ -14,6 +12,16 @@ fn lab_everybody_joins_at_once_and_waits() {
     let cluster = Cluster::up("e2e-crowd", 4);
     joins_wait_through_everything(&cluster);
     a_client_leaves_and_comes_back(&cluster, 4);
+    a_host_that_is_cut_off_waits(&cluster, 4);
+    the_masters_docker_stops_for_a_while(&cluster, 4);
+}
+
+/// A join of host `n`, to be run beside other things; what it says is there to be read meanwhile.
+fn join_beside(cluster: &Cluster, n: u8, options: &str) -> impl FnOnce() -> Ended + Send + 'static {
+    cluster.lab.ok(n, &["rm", "-f", "/var/log/join"]);
+    let command = format!("exec clusterctl node join --master {} {options} 2>/var/log/join", cluster.master());
+    let join = cluster.lab.invocation(n, &["sh", "-c", &command]).deadline(PATIENCE * 4);
+    move || run(join).unwrap().into()
 }
 
 /// What the join in host `n` has said until now.
@@ -31,14 +39,8 @@ fn wait_until_all_said(cluster: &Cluster, hosts: &[u8], word: &str) {
 /// controller, below the minimum, and across the death of the controller; then all of them converge.
 fn joins_wait_through_everything(cluster: &Cluster) {
     let lab = &cluster.lab;
-    let master = cluster.master();
-    let start = |n: u8, options: &'static str| {
-        let command = format!("exec clusterctl node join --master {master} {options} 2>/var/log/join");
-        let join = lab.invocation(n, &["sh", "-c", &command]).deadline(Duration::from_secs(500));
-        move || super::Ended::from(run(join).unwrap())
-    };
     std::thread::scope(|scope| {
-        let mut joins: Vec<_> = [1, 2, 3].map(|n| scope.spawn(start(n, ""))).into();
+        let mut joins: Vec<_> = [1, 2, 3].map(|n| scope.spawn(join_beside(cluster, n, ""))).into();
         wait_until_all_said(cluster, &[1, 2, 3], "reason=controller-unreachable");
 
         cluster.init(&["--enable-glusterfs"]);
@@ -59,7 +61,7 @@ fn joins_wait_through_everything(cluster: &Cluster) {
         assert_eq!((&after["Gate"], &after["NodesTotal"]), (&waiting["Gate"], &3.into()), "{after}");
         assert!(joins.iter().all(|join| !join.is_finished()), "a join ended before the minimum was reached");
 
-        joins.push(scope.spawn(start(4, "--disable-glusterfs")));
+        joins.push(scope.spawn(join_beside(cluster, 4, "--disable-glusterfs")));
         for (n, join) in (1..).zip(joins) {
             let join = join.join().unwrap();
             assert_eq!(join.code, Some(0), "h{n}: {}\n{}", join.stdout, said(cluster, n));
@@ -89,4 +91,39 @@ fn a_client_leaves_and_comes_back(cluster: &Cluster, n: u8) {
     assert_eq!(cluster.status()["Gate"]["State"], "open");
     cluster.join(n, &["--disable-glusterfs"]).succeeded().did(&["join the Swarm"]);
     cluster.expect_ready(&[1, 2, 3, 4]);
+}
+
+/// Covers FAULTS N17 and P3: a join that does not reach the controller waits for it; what is there stays.
+fn a_host_that_is_cut_off_waits(cluster: &Cluster, n: u8) {
+    cluster.lab.cut(n);
+    std::thread::scope(|scope| {
+        let join = scope.spawn(join_beside(cluster, n, "--disable-glusterfs"));
+        wait_until_all_said(cluster, &[n], "reason=controller-unreachable");
+        assert_eq!(cluster.lab.ok(n, &["docker", "info", "--format", "{{.Swarm.LocalNodeState}}"]), "active");
+        cluster.lab.heal(n);
+        join.join().unwrap().succeeded().did(&[]);
+    });
+    cluster.expect_ready(&[1, 2, 3, 4]);
+}
+
+/// Covers FAULTS C13: without its Docker the controller registers on, hands out no token, and says why.
+fn the_masters_docker_stops_for_a_while(cluster: &Cluster, n: u8) {
+    cluster.clusterctl(n, &["node", "leave"]).succeeded();
+    cluster.lab.ok(1, &["systemctl", "stop", "docker.socket", "docker.service"]);
+    let register = br#"{"hostname":"machine","action":"register"}"#;
+    wait_for("the controller says that Docker is away", PATIENCE, || {
+        let reply = cluster.send(register);
+        assert_ne!(reply["Status"], "error", "{reply}");
+        reply["Reason"] == "swarm-unavailable" && !reply.to_string().contains("SWMTKN")
+    });
+    assert_eq!(cluster.row("machine")["Swarm"], "not joined");
+    std::thread::scope(|scope| {
+        let join = scope.spawn(join_beside(cluster, n, "--disable-glusterfs"));
+        wait_until_all_said(cluster, &[n], "reason=swarm-unavailable");
+        cluster.lab.ok(1, &["systemctl", "start", "docker.service"]);
+        join.join().unwrap().succeeded().did(&["join the Swarm"]);
+    });
+    cluster.expect_ready(&[1, 2, 3, 4]);
+    cluster.clusterctl(1, &["node", "remove", "machine"]).succeeded();
+    assert!(cluster.row("machine").is_null());
 }
