@@ -153,7 +153,7 @@ pub fn passed_over(interfaces: &[Interface]) -> Vec<PassedOver> {
         Some(PassedOver { interface: interface.name.clone(), address: interface.address, because })
     };
     let mut left: Vec<PassedOver> = interfaces.iter().filter_map(judge).collect();
-    left.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
+    left.sort_by(|a, b| (&a.interface, a.address, &a.because).cmp(&(&b.interface, b.address, &b.because)));
     left.dedup();
     left
 }
