@@ -27,11 +27,12 @@ class Clusterctl:
     def form(self):
         lab, port = self.lab, 7000
         began = time.monotonic()
-        lab.on("h1", "clusterctl", "master", "init", "--enable-glusterfs", "--advertise-addr", lab.address("h1"))
-        lab.start("h1", "clusterctl", "master", "serve", log=self.work / "serve.log")
-        # A join waits for its master by itself.
+        # All at the same moment: a controller waits for its Swarm, and a join for its controller.
+        address = ["--advertise-addr", lab.address("h1")]
+        lab.start("h1", "clusterctl", "master", "serve", "--enable-glusterfs", *address, log=self.work / "serve.log")
         self.master = f"{lab.address('h1')}:{port}"
-        lab.at_once([(host, self.join(host)) for host in FORMED])
+        init = ("h1", ["clusterctl", "master", "init", *address])
+        lab.at_once([init, *((host, self.join(host)) for host in FORMED)])
         return {"wall": time.monotonic() - began}
 
     def join(self, host):

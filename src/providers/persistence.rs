@@ -81,7 +81,10 @@ impl Persistence for SystemPersistence {
     async fn set(&self, mount: &GlusterMount) -> io::Result<()> {
         if self.systemd {
             let text = systemd::render_mount_unit(mount).map_err(io::Error::other)?;
-            if systemd::install_unit(&self.unit_dir, &systemd::mount_unit_name(&mount.point), &text)?.changed {
+            let name = systemd::mount_unit_name(&mount.point);
+            // A unit that systemd has not read yet is read when it is started; an older form has to be forgotten.
+            let known = self.unit_dir.join(&name).exists();
+            if systemd::install_unit(&self.unit_dir, &name, &text)?.changed && known {
                 self.reload().await?;
             }
             return Ok(());
