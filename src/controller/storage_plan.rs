@@ -227,14 +227,7 @@ fn plan_create(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan 
     if !probe_missing(&mut plan, to_probe, view) || bricks.is_empty() {
         return plan;
     }
-    let marked: Vec<&Candidate> = bricks.iter().copied().filter(|candidate| !candidate.mark.is_empty()).collect();
-    if !marked.is_empty() {
-        plan.waits.push(StorageWait::MarkedBricks(marked.iter().map(|candidate| candidate.hostname.clone()).collect()));
-        plan.reset = marked
-            .iter()
-            .filter(|candidate| intended(wanted.intent.as_ref(), &brick_of(candidate, &wanted.volume.brick)))
-            .map(|candidate| candidate.address)
-            .collect();
+    if wait_for_marked(&mut plan, wanted, bricks) {
         return plan;
     }
     plan.steps.push(StorageStep::Create(NewVolume {
@@ -272,6 +265,22 @@ fn probe_missing(plan: &mut StoragePlan, hosts: &[&Candidate], view: &PoolView) 
         plan.waits.push(StorageWait::PeersNotConnected(unusable.clone()));
     }
     all_known && unusable.is_empty()
+}
+
+/// Waits for bricks that carry the mark of a create that came to nothing, and has those cleaned that the record names;
+/// says whether there are any.
+fn wait_for_marked(plan: &mut StoragePlan, wanted: &Wanted, bricks: &[&Candidate]) -> bool {
+    let marked: Vec<&Candidate> = bricks.iter().copied().filter(|candidate| !candidate.mark.is_empty()).collect();
+    if marked.is_empty() {
+        return false;
+    }
+    plan.waits.push(StorageWait::MarkedBricks(marked.iter().map(|candidate| candidate.hostname.clone()).collect()));
+    plan.reset = marked
+        .iter()
+        .filter(|candidate| intended(wanted.intent.as_ref(), &brick_of(candidate, &wanted.volume.brick)))
+        .map(|candidate| candidate.address)
+        .collect();
+    true
 }
 
 fn intended(intent: Option<&StorageIntent>, brick: &Brick) -> bool {
@@ -381,14 +390,7 @@ fn plan_growth(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume:
     if !usable || plan.steps.len() > before {
         return;
     }
-    let marked: Vec<&Candidate> = chosen.iter().copied().filter(|candidate| !candidate.mark.is_empty()).collect();
-    if !marked.is_empty() {
-        plan.waits.push(StorageWait::MarkedBricks(marked.iter().map(|candidate| candidate.hostname.clone()).collect()));
-        plan.reset = marked
-            .iter()
-            .filter(|candidate| intended(wanted.intent.as_ref(), &brick_of(candidate, &wanted.volume.brick)))
-            .map(|candidate| candidate.address)
-            .collect();
+    if wait_for_marked(plan, wanted, chosen) {
         return;
     }
     plan.steps.push(StorageStep::AddBricks {
