@@ -147,7 +147,7 @@ fn storage_words(reply: &mut Reply, answer: &Answer<'_>) {
     if !reply.gluster_ready {
         reply.gluster_message = if !view.message.is_empty() {
             view.message.clone()
-        } else if !allowed {
+        } else if !allowed && !view.volume_id.is_empty() {
             "this node is being let into the volume's access list".to_owned()
         } else {
             "the volume is being prepared".to_owned()
