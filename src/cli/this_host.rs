@@ -106,10 +106,19 @@ const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Asks Docker about itself, and waits while it is starting.
 pub(super) async fn inspect(engine: &dyn SwarmEngine, progress: Progress) -> Result<Engine, Failure> {
+    when_up(async || engine.inspect().await, progress).await
+}
+
+/// Docker's version, for which a Docker that is making or joining a Swarm keeps nobody waiting.
+pub(super) async fn docker_version(engine: &dyn SwarmEngine, progress: Progress) -> Result<String, Failure> {
+    when_up(async || engine.version().await, progress).await
+}
+
+async fn when_up<T>(ask: impl AsyncFn() -> Result<T, SwarmError>, progress: Progress) -> Result<T, Failure> {
     let deadline = Instant::now() + DOCKER_PATIENCE;
     let step = progress.step("waiting for Docker to answer");
     loop {
-        match engine.inspect().await {
+        match ask().await {
             Ok(found) => {
                 step.done();
                 return Ok(found);

@@ -194,7 +194,11 @@ impl Reconcile {
         }
         let round = self.carry_out(&wanted, &plan, seen).await?;
         let probes = plan.steps.iter().filter(|step| matches!(step, StorageStep::Probe(_))).count();
-        seen.stale = if probes > 0 { Stale::Peers } else { Stale::Volume };
+        seen.stale = match plan.steps.as_slice() {
+            [StorageStep::ForgetIntent] => Stale::Nothing,
+            _ if probes > 0 => Stale::Peers,
+            _ => Stale::Volume,
+        };
         // Where both were changed, all is looked at anew.
         seen.view = (probes == 0 || probes == plan.steps.len()).then_some(view);
         Ok(round)

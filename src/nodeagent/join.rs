@@ -36,8 +36,8 @@ pub struct Join {
     pub facts: Facts,
     /// This host's own overlay settings, instead of the controller's.
     pub overlay: Option<OverlayConfig>,
-    /// The engine as it was found when the facts were gathered.
-    pub engine: Engine,
+    /// The engine, where it was looked at when the facts were gathered.
+    pub engine: Option<Engine>,
     pub hands: Hands,
     pub timeout: Duration,
     pub clock: Arc<dyn Clock>,
@@ -96,7 +96,8 @@ impl Join {
     /// See [`JoinError`].
     pub async fn run(&self) -> Result<Joined, JoinError> {
         let talk = self.conversation();
-        let report = Mutex::new(RawReport { swarm_node_id: self.engine.swarm_node_id.clone(), ..RawReport::default() });
+        let swarm_node_id = self.engine.as_ref().map(|engine| engine.swarm_node_id.clone()).unwrap_or_default();
+        let report = Mutex::new(RawReport { swarm_node_id, ..RawReport::default() });
         let first = self.until_instructed(&talk).await?;
         self.connect_overlay(&first).await?;
         let outcome = self.converge_both(first, &report, &talk).await;
@@ -148,7 +149,7 @@ impl Join {
         let talk = self.conversation();
         let reply = self.until_instructed(&talk).await?;
         let desired = directive::desired(&reply, self.address)?;
-        let observed = observe(&self.hands, &desired, Some(self.engine.clone())).await?;
+        let observed = observe(&self.hands, &desired, self.engine.clone()).await?;
         Ok((reply, plan(&desired, &observed)))
     }
 
@@ -226,7 +227,7 @@ impl Join {
         let mut reply = first;
         // What was seen before a wait is no ground to act on.
         let waited = talk.elapsed() > FRESH;
-        let mut engine = (!waited).then(|| self.engine.clone());
+        let mut engine = self.engine.clone().filter(|_| !waited);
         let mut attempts = Attempts::default();
         let mut done = Vec::new();
         loop {

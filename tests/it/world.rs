@@ -116,14 +116,14 @@ impl Host {
 
     /// Joins as `node join` does.
     pub(crate) async fn join(&self, role: Option<Role>, timeout: Duration) -> Result<Joined, JoinError> {
-        let engine = self.engine.inspect().await.map_err(ObserveError::Docker)?;
-        self.join_found(engine, role, timeout).await
+        self.engine.version().await.map_err(ObserveError::Docker)?;
+        self.join_found(None, role, timeout).await
     }
 
     /// Joins with the engine as it was found before.
     pub(crate) async fn join_found(
         &self,
-        engine: Engine,
+        engine: Option<Engine>,
         role: Option<Role>,
         timeout: Duration,
     ) -> Result<Joined, JoinError> {
