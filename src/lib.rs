@@ -22,7 +22,7 @@
 //! |---|---|
 //! | shell | `cli`, `main` |
 //! | loops | `controller`, `nodeagent`, `converge::{observe, apply}`, `lab` |
-//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::cli`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock` |
+//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::{cli, peers_directory}`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock` |
 //! | decisions | `controller::{admission, gate, assignment, storage_plan, reply, state}`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config` |
 //! | words | `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}` |
 //!

@@ -16,6 +16,7 @@ use crate::ipdetect::{self, interfaces};
 use crate::nodeagent::identity::{self, IdentityError, NodeIdentity};
 use crate::providers::brick_records::BrickRecords;
 use crate::providers::command::{Commander, Processes};
+use crate::providers::gluster::peers_directory::{self, PeersDirectory};
 use crate::providers::mounts::{LocalDisk, SystemMounter};
 use crate::providers::persistence::SystemPersistence;
 use crate::providers::swarm::docker::DockerEngine;
@@ -47,6 +48,7 @@ pub(super) fn hands(settings: &Settings) -> Hands {
         engine: engine(settings),
         bricks: Arc::new(LocalDisk),
         records: BrickRecords::below(&node_dir(settings)),
+        peers: PeersDirectory::at(peers_directory::PEERS_DIR),
         mounter: Arc::new(SystemMounter::new(commander())),
         persistence: Arc::new(SystemPersistence::new(commander())),
     }

@@ -385,6 +385,7 @@ impl Reconcile {
             allowed,
             bricks: volume.map(|volume| volume.bricks.clone()).unwrap_or_default(),
             servers: servers(volume, plan),
+            pool: pool(view, plan),
             reset: plan.reset.iter().map(ToString::to_string).collect(),
             message,
         };
@@ -412,6 +413,19 @@ impl Reconcile {
             true
         });
     }
+}
+
+/// The servers in the pool, and those that are probed next; `None` where an administrator has put servers into it by
+/// name, which is not how nodes are registered.
+fn pool(view: &PoolView, plan: &StoragePlan) -> Option<BTreeSet<String>> {
+    if view.peers.iter().any(|peer| NodeAddress::parse(&peer.hostname).is_err()) {
+        return None;
+    }
+    let probed = plan.steps.iter().filter_map(|step| match step {
+        StorageStep::Probe(address) => Some(address.to_string()),
+        _ => None,
+    });
+    Some(view.peers.iter().map(|peer| peer.hostname.clone()).chain(probed).collect())
 }
 
 /// The hosts of the volume's bricks, or of those that it is about to be made of.

@@ -283,6 +283,7 @@ impl Join {
         let mut said = String::new();
         // The mark that the controller had been told of when it answered.
         let mut told = None;
+        let mut asked_again = false;
         loop {
             let desired = Desired { swarm: None, ..directive::desired(&reply, self.address)? };
             let observed = observe(&self.hands, &desired, None).await?;
@@ -296,6 +297,12 @@ impl Join {
                 continue;
             }
             let plan = plan(&desired, &observed);
+            if !asked_again && plan.refusals.iter().any(|refusal| matches!(refusal, Refusal::ForeignPool { .. })) {
+                // The controller may have taken this host into the pool since it answered.
+                reply = talk.until(|_| true, || self.status_request(report), &mut said).await?;
+                asked_again = true;
+                continue;
+            }
             if !plan.refusals.is_empty() {
                 return Err(JoinError::Host(plan.refusals));
             }

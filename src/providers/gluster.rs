@@ -5,6 +5,7 @@
 //! look again before they decide. One call at a time that changes something: the pool refuses two at once.
 
 pub mod cli;
+pub mod peers_directory;
 mod refusal;
 pub mod xml;
 

@@ -50,7 +50,7 @@ impl GlusterCli {
             Ok(output) => Answer::of(command, deadline, output),
             Err(CommandError::NotFound(_)) => Err(GlusterError::NotInstalled),
             Err(CommandError::TimedOut { deadline, .. }) => Err(GlusterError::TimedOut { command, deadline }),
-            Err(error @ CommandError::Io { .. }) => Err(GlusterError::Command(error)),
+            Err(error @ (CommandError::Unsafe { .. } | CommandError::Io { .. })) => Err(GlusterError::Command(error)),
         }
     }
 }
