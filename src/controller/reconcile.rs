@@ -18,6 +18,7 @@ use super::reply::StorageView;
 use super::state::{ClusterState, StorageRole};
 use super::storage_plan::{self, Candidate, PoolView, StoragePlan, StorageStep, StorageWait, Wanted};
 use super::store::Store;
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
 use crate::providers::gluster::{Brick, BrickStatus, GlusterError, Peer, StoragePool, Volume, VolumeStatus};
@@ -112,7 +113,7 @@ impl Reconcile {
             let round = match self.round(&mut seen).await {
                 Ok(round) => round,
                 Err(error) => {
-                    let line = error_line(&error);
+                    let line = chain(&error);
                     if line != last_line {
                         tracing::warn!("storage: {line}");
                         last_line.clone_from(&line);
@@ -471,15 +472,4 @@ fn waits_for_nodes(plan: &StoragePlan) -> bool {
         | StorageWait::StoppedByOperator
         | StorageWait::BricksOffline(_) => false,
     })
-}
-
-fn error_line(error: &GlusterError) -> String {
-    let mut line = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::{self, ClientError};
-use super::conversation::{Conversation, ConversationError, chain};
+use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::{Hostname, NodeAddress, OverlayConfig, Role};
 use crate::config::MasterAddress;
