@@ -119,7 +119,8 @@ class Ansible:
 
 
 class Floor:
-    """By hand: what cannot be left out, one thing after the other, with the tools themselves."""
+    """By hand: what cannot be left out, one thing after the other, with the tools themselves. The access list is part of
+    it: without one, whoever reaches a brick's port reads and writes everything."""
 
     name = "floor"
 
@@ -149,7 +150,7 @@ class Floor:
         start = self.gluster("volume", "start", "shared")
         mount = lab.on("h4", "mount", "-t", "glusterfs", "h1:/shared", "/mnt/shared").wall
         lab.at_once([(host, ["mount", "-t", "glusterfs", "h1:/shared", "/mnt/shared"]) for host in FORMED[:3]])
-        return {"wall": probe + create + start + mount, "probe": probe, "create": create, "allow": allow,
+        return {"wall": probe + create + allow + start + mount, "probe": probe, "create": create, "allow": allow,
                 "start": start, "mount": mount}
 
     def allow(self, hosts):
@@ -164,7 +165,8 @@ class Floor:
     def worker(self):
         allow = self.allow([*FORMED, NEW])
         parts = self.measured(NEW, "worker", self.token, f"{self.lab.address('h1')}:2377", self.lab.address(NEW))
-        return {"wall": parts["join"] + parts["mount"], "allow": allow, **parts}
+        # The Swarm is joined while the volume's servers are told of the new client.
+        return {"wall": max(parts["join"], allow) + parts["mount"], "allow": allow, **parts}
 
     def again(self):
         return {"wall": self.measured("h2", "look")["look"]}

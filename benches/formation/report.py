@@ -45,12 +45,11 @@ def report(results, facts):
     chapters = [
         f"{facts}\n",
         table("Four bare hosts to a Swarm with a volume of three copies, mounted everywhere (B7)", results, "form"),
-        floor_parts(results, "form", ["probe", "create", "start", "mount", "allow"])
-        + "The floor is the critical path (probe, create, start, mount), without the Swarm and without `auth.allow`,\n"
-        "which the others set.\n",
+        floor_parts(results, "form", ["probe", "create", "allow", "start", "mount"])
+        + "The floor is the critical path: probe, create, `auth.allow`, start, mount. The Swarm is made meanwhile.\n",
         table("One more worker with the mount (B6)", results, "worker", [("CPU", "cpu")]),
         floor_parts(results, "worker", ["join", "mount", "allow"])
-        + "The floor is the join by the engine's API and the mount, without `auth.allow`, which the others set.\n",
+        + "The floor is the mount after the longer of the join by the engine's API and `auth.allow`.\n",
         table("Again, with nothing to do (B8)", results, "again",
               [("CPU", "cpu"), ("all hosts at once", "everywhere"), ("changes", "mutations")]),
         "clusterctl is run on one host and then on all at once; Ansible on all; the floor is one look at the engine,\n"
