@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 
+use crate::cluster::Proof;
 use crate::protocol::exchange;
 use crate::protocol::registration::RawRequest;
 
@@ -49,10 +50,12 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Who sent a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
-    /// A client on TCP. Being on loopback gives it nothing.
+    /// A client in clear text on TCP. Being on loopback gives it nothing.
     Remote(SocketAddr),
+    /// A client on TLS.
+    Tls { address: SocketAddr, proof: Arc<Proof> },
     /// A client on the unix socket: root, or the user that the controller runs as.
     Local { uid: u32 },
 }

@@ -128,6 +128,21 @@ pub struct Reply {
     pub revision: Option<u64>,
     /// The controller's [`PROTOCOL`](super::registration::PROTOCOL).
     pub protocol: u32,
+    /// `pending-approval`: the id of the request that an administrator decides on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+    /// `pending-approval`: the fingerprint of the node's key, for the administrator to compare.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key_fingerprint: String,
+    /// The node's certificate (PEM), when it gets a new one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub certificate: String,
+    /// The CAs that the node is to trust (PEM, the one in use first), on TLS.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub authorities: String,
+    /// The controller's time (RFC 3339), on TLS: certificates are judged by it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub server_time: String,
 }
 
 /// Registered nodes by role, and the thresholds that they are measured against.
@@ -173,6 +188,11 @@ impl Default for Reply {
             node_address: String::new(),
             revision: None,
             protocol: super::registration::PROTOCOL,
+            request_id: String::new(),
+            key_fingerprint: String::new(),
+            certificate: String::new(),
+            authorities: String::new(),
+            server_time: String::new(),
         }
     }
 }

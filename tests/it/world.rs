@@ -283,6 +283,7 @@ impl World {
             protocol: PROTOCOL,
             wait_ms: 0,
             token_refused: false,
+            token: None,
         };
         let options = ServeOptions {
             state_dir: self.state_dir(),

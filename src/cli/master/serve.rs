@@ -86,6 +86,7 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         protocol: PROTOCOL,
         wait_ms: 0,
         token_refused: false,
+        token: None,
     };
     let overlay = OverlayConfig { kind: settings.overlay.provider, payload: settings.overlay.config.clone() };
     overlay.validate().map_err(|error| {

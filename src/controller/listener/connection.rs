@@ -59,9 +59,9 @@ impl Shared {
         }
     }
 
-    fn slots(&self, peer: Peer) -> MutexGuard<'_, Slots<Arc<Notify>>> {
+    fn slots(&self, peer: &Peer) -> MutexGuard<'_, Slots<Arc<Notify>>> {
         let slots = match peer {
-            Peer::Remote(_) => &self.remote,
+            Peer::Remote(_) | Peer::Tls { .. } => &self.remote,
             Peer::Local { .. } => &self.local,
         };
         slots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -73,7 +73,7 @@ impl Shared {
 
     pub(super) fn status(&self) -> ListenerStatus {
         let local = Peer::Local { uid: 0 };
-        let open = self.remote.lock().unwrap_or_else(PoisonError::into_inner).len() + self.slots(local).len();
+        let open = self.remote.lock().unwrap_or_else(PoisonError::into_inner).len() + self.slots(&local).len();
         ListenerStatus {
             open: open as u64,
             held: (self.caps.held - self.held.available_permits()) as u64,
@@ -85,12 +85,12 @@ impl Shared {
 
     /// Gives a new connection its place, or says that there is none.
     pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Place> {
-        let address = match peer {
-            Peer::Remote(address) => address.ip().to_canonical(),
+        let address = match &peer {
+            Peer::Remote(address) | Peer::Tls { address, .. } => address.ip().to_canonical(),
             Peer::Local { .. } => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
         let leave = Arc::new(Notify::new());
-        let admission = self.slots(peer).admit(address, Arc::clone(&leave));
+        let admission = self.slots(&peer).admit(address, Arc::clone(&leave));
         match admission {
             Admission::Admitted { id, instead_of } => {
                 if let Some(other) = instead_of {
@@ -119,14 +119,14 @@ impl Place {
     /// Moves the connection among those whose reply is held back, if there is room.
     fn hold(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.shared.held).try_acquire_owned().ok()?;
-        self.shared.slots(self.peer).release(self.id);
+        self.shared.slots(&self.peer).release(self.id);
         Some(permit)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.slots(self.peer).release(self.id);
+        self.shared.slots(&self.peer).release(self.id);
     }
 }
 
@@ -171,7 +171,7 @@ where
     let mut held = None;
     let reply = match received {
         Ok(mut request) => {
-            if !shared.slots(place.peer).busy(place.id) {
+            if !shared.slots(&place.peer).busy(place.id) {
                 return turn_away(&mut stream, &shared, "overloaded", NO_ROOM).await;
             }
             if request.wait_ms > 0 {
@@ -180,7 +180,7 @@ where
             if held.is_none() {
                 request.wait_ms = 0;
             }
-            let answering = handler.answer(request, place.peer);
+            let answering = handler.answer(request, place.peer.clone());
             let Some(reply) = answer(&mut stream, answering, &place, held.is_some(), &mut phase).await else { return };
             reply
         }
@@ -194,7 +194,7 @@ where
         shared.counters.refused("reply-not-read");
         return;
     }
-    shared.slots(place.peer).quiet(place.id);
+    shared.slots(&place.peer).quiet(place.id);
     tokio::select! {
         biased;
         () = finish(&mut stream, &limits) => {}
