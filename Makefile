@@ -44,7 +44,7 @@ demo: cargo ## a cluster of three hosts on this machine (root)
 demo-down: ## remove the demo's hosts
 	packaging/demo down
 
-fuzz: cargo ## fuzz the decoder of the protocol (FUZZ_SECONDS=60)
+fuzz: cargo ## fuzz what reads the words of strangers (FUZZ_SECONDS=60, for each target)
 	packaging/fuzz $(FUZZ_SECONDS)
 
 clean: ## remove what was built

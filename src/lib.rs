@@ -22,13 +22,14 @@
 //! |---|---|
 //! | shell | `cli`, `main` |
 //! | loops | `controller`, `nodeagent`, `converge::{observe, apply}`, `lab` |
-//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::cli`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock`, `pki` |
+//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::{cli, peers_directory}`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock`, `pki` |
 //! | decisions | `controller::{admission, gate, assignment, storage_plan, reply, state}`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config`, `pki::{chain, presented, certificate}` |
-//! | words | `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}`, `pki::{lifetime, names, provider}` |
+//! | words | `causes`, `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}`, `pki::{lifetime, names, provider}` |
 //!
 //! `controller` and `nodeagent` never import each other; they meet in `protocol` and `cluster`. One foreign crate
 //! with a large surface has one file: bollard `providers/swarm/docker.rs`, redb `controller/store/redb.rs`.
 
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -1,9 +1,9 @@
 //! Any bytes as a request: found, decoded and checked without a panic, and the framer and the decoder agree on what an
-//! object is. Run with `cargo +nightly fuzz run decode`.
+//! object is. Run with `packaging/fuzz`.
 
 #![no_main]
 
-use clusterctl::protocol::exchange::{Framer, MAX_REQUEST, Progress};
+use clusterctl::protocol::exchange::{Bad, Framer, MAX_REQUEST, Progress};
 use clusterctl::protocol::registration::RawRequest;
 use libfuzzer_sys::fuzz_target;
 
@@ -21,6 +21,8 @@ fuzz_target!(|bytes: &[u8]| {
                 drop(request.check());
             }
         }
+        // The decoder skips what it does not know without counting its levels.
+        Progress::Bad(Bad::TooDeep) => {}
         Progress::NeedMore | Progress::Bad(_) if bytes.len() <= MAX_REQUEST => {
             assert!(serde_json::from_slice::<RawRequest>(bytes).is_err());
         }

@@ -22,6 +22,7 @@ use crate::logging;
 /// Runs the command line `arguments`, the program's name first, and reports how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     install_panic_hook();
+    keep_memory_private();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -29,6 +30,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let format = cli.global.output;
     let ended = catch_unwind(AssertUnwindSafe(|| execute(cli))).unwrap_or_else(|_| Err(panicked()));
     ExitCode::from(report(ended, format).code())
+}
+
+/// What this process knows of secrets goes into no core dump, and other processes of the same user do not read it.
+fn keep_memory_private() {
+    // A kernel that refuses leaves the process as any other.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).ok();
 }
 
 /// Help and version are asked for and go to stdout; the rest is an error, with its last line like any other.

@@ -221,6 +221,11 @@ fn host(refusals: Vec<Refusal>) -> Failure {
             "foreign-brick",
             "it was left alone; move it away, or choose another place with `--brick` on the master; `--disable-glusterfs` joins without storage",
         ),
+        Some(Refusal::ForeignPool { .. }) => (
+            Exit::ForeignStorage,
+            "foreign-pool",
+            "nothing was changed; see `gluster peer status`: where nobody means that pool, `gluster peer detach` this host there (or, on a host without volumes, stop glusterd and empty /var/lib/glusterd/peers), then join again",
+        ),
         Some(Refusal::BrickWithoutAttributes(_)) => (
             Exit::StorageUnsafe,
             "brick-file-system",

@@ -5,10 +5,11 @@
 //! changes what a number means.
 
 use std::borrow::Cow;
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 use serde_json::{Map, Value};
 
+use crate::causes;
 use crate::logging::escape;
 
 /// The exit codes.
@@ -241,18 +242,7 @@ impl Failure {
     /// The error and its causes, one after the other.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = String::new();
-        for error in self.error.chain() {
-            let words = error.to_string();
-            // An error that repeats its cause says it once.
-            if text.ends_with(&words) {
-                continue;
-            }
-            let between = if text.is_empty() { "" } else { ": " };
-            // Writing to a string cannot fail.
-            write!(text, "{between}{words}").ok();
-        }
-        text
+        causes::chain(self.error.as_ref())
     }
 
     /// The lines for stderr: `error:`, `hint:`, and the `result=` line.

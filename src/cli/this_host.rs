@@ -16,6 +16,7 @@ use crate::ipdetect::{self, interfaces};
 use crate::nodeagent::identity::{self, IdentityError, NodeIdentity};
 use crate::providers::brick_records::BrickRecords;
 use crate::providers::command::{Commander, Processes};
+use crate::providers::gluster::peers_directory::{self, PeersDirectory};
 use crate::providers::mounts::{LocalDisk, SystemMounter};
 use crate::providers::persistence::SystemPersistence;
 use crate::providers::swarm::docker::DockerEngine;
@@ -47,6 +48,7 @@ pub(super) fn hands(settings: &Settings) -> Hands {
         engine: engine(settings),
         bricks: Arc::new(LocalDisk),
         records: BrickRecords::below(&node_dir(settings)),
+        peers: PeersDirectory::at(peers_directory::PEERS_DIR),
         mounter: Arc::new(SystemMounter::new(commander())),
         persistence: Arc::new(SystemPersistence::new(commander())),
     }
@@ -106,10 +108,19 @@ const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Asks Docker about itself, and waits while it is starting.
 pub(super) async fn inspect(engine: &dyn SwarmEngine, progress: Progress) -> Result<Engine, Failure> {
+    when_up(async || engine.inspect().await, progress).await
+}
+
+/// Docker's version, for which a Docker that is making or joining a Swarm keeps nobody waiting.
+pub(super) async fn docker_version(engine: &dyn SwarmEngine, progress: Progress) -> Result<String, Failure> {
+    when_up(async || engine.version().await, progress).await
+}
+
+async fn when_up<T>(ask: impl AsyncFn() -> Result<T, SwarmError>, progress: Progress) -> Result<T, Failure> {
     let deadline = Instant::now() + DOCKER_PATIENCE;
     let step = progress.step("waiting for Docker to answer");
     loop {
-        match engine.inspect().await {
+        match ask().await {
             Ok(found) => {
                 step.done();
                 return Ok(found);

@@ -18,9 +18,10 @@ use super::reply::StorageView;
 use super::state::{ClusterState, StorageRole};
 use super::storage_plan::{self, Candidate, PoolView, StoragePlan, StorageStep, StorageWait, Wanted};
 use super::store::Store;
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
-use crate::providers::gluster::{Brick, GlusterError, StoragePool, Volume, VolumeStatus};
+use crate::providers::gluster::{Brick, BrickStatus, GlusterError, Peer, StoragePool, Volume, VolumeStatus};
 
 /// What the loop works with.
 pub struct Reconcile {
@@ -39,13 +40,16 @@ pub struct Reconcile {
 }
 
 /// How long to wait after a round that left something unfinished, growing by half.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_secs(10);
 /// A create that was refused for a mark leaves marks on the other bricks, of which their nodes tell within a second or
 /// so. Trying again before that would mark those anew that have just been cleaned, and so on for ever.
 const REPORTS_DUE: Duration = Duration::from_millis(2_500);
 /// A pool at rest is looked at again at most this often, however many nodes join again.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
+/// For how long it is believed that there is no volume yet, and that peers stay what they were: nobody else makes
+/// either, and if somebody does, the change that rests on it is refused and everything is looked at anew.
+const BELIEVED: Duration = Duration::from_secs(5);
 
 /// How long a host that could not be probed gives way to others.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
@@ -61,12 +65,25 @@ struct Seen {
     marked_at: Option<Instant>,
     view: Option<PoolView>,
     at: Option<Instant>,
+    /// What of `view` does not hold any more.
+    stale: Stale,
     /// When a brick was first seen to be ready.
     prepared_since: Option<Timestamp>,
     /// Hosts that could not be probed, and when.
     unreachable: HashMap<NodeAddress, Instant>,
     /// When brick processes were last started again.
     restarted: Option<Instant>,
+}
+
+/// What has to be looked at again: each is a run of `gluster`, and takes as long as one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stale {
+    #[default]
+    Nothing,
+    /// Servers were probed.
+    Peers,
+    /// The volume was changed.
+    Volume,
 }
 
 /// How a round ended.
@@ -96,7 +113,7 @@ impl Reconcile {
             let round = match self.round(&mut seen).await {
                 Ok(round) => round,
                 Err(error) => {
-                    let line = error_line(&error);
+                    let line = chain(&error);
                     if line != last_line {
                         tracing::warn!("storage: {line}");
                         last_line.clone_from(&line);
@@ -164,28 +181,49 @@ impl Reconcile {
             self.publish(&wanted, view, &plan);
             return Ok(Round::Again);
         }
-        let view = match known.take() {
-            Some(view) if is_at_rest(&storage_plan::plan(&wanted, &view, self.clock.now())) => view,
-            _ => {
-                seen.at = Some(Instant::now());
-                self.observe(&wanted).await?
-            }
-        };
+        let view = self.look(&wanted, seen).await?;
         let plan = storage_plan::plan(&wanted, &view, self.clock.now());
         self.publish(&wanted, &view, &plan);
         if plan.steps.is_empty() {
-            let at = storage_plan::wake_at(&plan);
-            let rest = is_at_rest(&plan);
-            *known = Some(view);
             // What other hosts have to bring about first is announced by a wake; what the pool has to is not.
-            return Ok(if rest || waits_for_nodes(&plan) {
-                Round::Settled(at)
-            } else {
-                *known = None;
-                Round::Unfinished
-            });
+            let settled = waits_for_nodes(&plan);
+            if !settled {
+                seen.stale = if view.volume.is_none() { Stale::Peers } else { Stale::Volume };
+            }
+            seen.view = Some(view);
+            return Ok(if settled { Round::Settled(storage_plan::wake_at(&plan)) } else { Round::Unfinished });
         }
-        self.carry_out(&wanted, &plan, seen).await
+        let round = self.carry_out(&wanted, &plan, seen).await?;
+        let probes = plan.steps.iter().filter(|step| matches!(step, StorageStep::Probe(_))).count();
+        seen.stale = match plan.steps.as_slice() {
+            [StorageStep::ForgetIntent] => Stale::Nothing,
+            _ if probes > 0 => Stale::Peers,
+            _ => Stale::Volume,
+        };
+        // Where both were changed, all is looked at anew.
+        seen.view = (probes == 0 || probes == plan.steps.len()).then_some(view);
+        Ok(round)
+    }
+
+    /// The pool and the volume as they are, from what was seen before as far as that still holds.
+    async fn look(&self, wanted: &Wanted, seen: &mut Seen) -> Result<PoolView, GlusterError> {
+        let stale = std::mem::take(&mut seen.stale);
+        let believed = seen.at.is_some_and(|at| at.elapsed() < BELIEVED);
+        match (seen.view.take(), stale) {
+            (Some(view), Stale::Nothing) if believed || is_settled(wanted, &view, self.clock.now()) => Ok(view),
+            (Some(view), Stale::Peers) if believed => Ok(PoolView { peers: self.peers().await?, ..view }),
+            (Some(view), Stale::Volume) if believed => {
+                let (volume, bricks) = self.volume(wanted).await?;
+                Ok(PoolView { peers: view.peers, volume, bricks })
+            }
+            _ => {
+                let at = Instant::now();
+                let (peers, volume) = tokio::join!(self.peers(), self.volume(wanted));
+                let (peers, (volume, bricks)) = (peers?, volume?);
+                seen.at = Some(at);
+                Ok(PoolView { peers, volume, bricks })
+            }
+        }
     }
 
     /// Carries out the steps. A probe that fails is remembered and stops nothing else.
@@ -263,22 +301,26 @@ impl Reconcile {
         })
     }
 
-    async fn observe(&self, wanted: &Wanted) -> Result<PoolView, GlusterError> {
-        // Side by side, since each is a run of `gluster`; the bricks of a volume that is not started cannot be asked for.
-        let name = &wanted.volume.volume;
-        let (peers, volume, bricks) =
-            tokio::join!(self.pool.peers(), self.pool.volume(name), self.pool.brick_status(name));
-        let (mut peers, volume) = (peers?, volume?);
+    /// The pool's servers, this host by its registered address.
+    async fn peers(&self) -> Result<Vec<Peer>, GlusterError> {
+        let mut peers = self.pool.peers().await?;
         for peer in &mut peers {
             if peer.hostname == "localhost" {
                 peer.hostname = self.own_address.to_string();
             }
         }
-        let bricks = match &volume {
-            Some(volume) if volume.status == VolumeStatus::Started => bricks?,
-            Some(_) | None => Vec::new(),
+        Ok(peers)
+    }
+
+    /// The volume, and which of its bricks serve.
+    async fn volume(&self, wanted: &Wanted) -> Result<(Option<Volume>, Vec<BrickStatus>), GlusterError> {
+        let Some(volume) = self.pool.volume(&wanted.volume.volume).await? else { return Ok((None, Vec::new())) };
+        let bricks = match volume.status {
+            // The bricks of a volume that does not serve cannot be asked for.
+            VolumeStatus::Created | VolumeStatus::Stopped => Vec::new(),
+            VolumeStatus::Started => self.pool.brick_status(&volume).await?,
         };
-        Ok(PoolView { peers, volume, bricks })
+        Ok((Some(volume), bricks))
     }
 
     async fn apply(&self, wanted: &Wanted, step: &StorageStep) -> Result<(), GlusterError> {
@@ -344,6 +386,7 @@ impl Reconcile {
             allowed,
             bricks: volume.map(|volume| volume.bricks.clone()).unwrap_or_default(),
             servers: servers(volume, plan),
+            pool: pool(view, plan),
             reset: plan.reset.iter().map(ToString::to_string).collect(),
             message,
         };
@@ -373,6 +416,19 @@ impl Reconcile {
     }
 }
 
+/// The servers in the pool, and those that are probed next; `None` where an administrator has put servers into it by
+/// name, which is not how nodes are registered.
+fn pool(view: &PoolView, plan: &StoragePlan) -> Option<BTreeSet<String>> {
+    if view.peers.iter().any(|peer| NodeAddress::parse(&peer.hostname).is_err()) {
+        return None;
+    }
+    let probed = plan.steps.iter().filter_map(|step| match step {
+        StorageStep::Probe(address) => Some(address.to_string()),
+        _ => None,
+    });
+    Some(view.peers.iter().map(|peer| peer.hostname.clone()).chain(probed).collect())
+}
+
 /// The hosts of the volume's bricks, or of those that it is about to be made of.
 fn servers(volume: Option<&Volume>, plan: &StoragePlan) -> Vec<String> {
     let planned = plan.steps.iter().find_map(|step| match step {
@@ -396,9 +452,10 @@ fn access_list_only(wanted: &Wanted, view: &PoolView, now: Timestamp) -> Option<
     }
 }
 
-/// Nothing to do and nothing awaited.
-fn is_at_rest(plan: &StoragePlan) -> bool {
-    plan.steps.is_empty() && plan.waits.is_empty()
+/// Whether there is nothing to do, and nothing to wait for but nodes.
+fn is_settled(wanted: &Wanted, view: &PoolView, now: Timestamp) -> bool {
+    let plan = storage_plan::plan(wanted, view, now);
+    plan.steps.is_empty() && waits_for_nodes(&plan)
 }
 
 /// Whether all that is awaited is announced by a registration, a report, or the operator.
@@ -415,15 +472,4 @@ fn waits_for_nodes(plan: &StoragePlan) -> bool {
         | StorageWait::StoppedByOperator
         | StorageWait::BricksOffline(_) => false,
     })
-}
-
-fn error_line(error: &GlusterError) -> String {
-    let mut line = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }

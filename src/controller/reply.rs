@@ -43,6 +43,9 @@ pub struct StorageView {
     pub bricks: Vec<Brick>,
     /// Hosts that serve the volume, or will once it is made: what nodes write into their mount units.
     pub servers: Vec<String>,
+    /// Addresses of the servers in the pool and of those that are being taken into it; `None` while that is
+    /// not known.
+    pub pool: Option<BTreeSet<String>>,
     /// Addresses of nodes whose brick carries the mark of a create that came to nothing.
     pub reset: BTreeSet<String>,
     /// What is waited for; empty if nothing is.
@@ -134,6 +137,7 @@ fn storage_words(reply: &mut Reply, answer: &Answer<'_>) {
     if node.storage == StorageRole::Brick {
         reply.gluster_brick = storage.brick.to_string();
         reply.gluster_brick_reset = view.reset.contains(&node.address.to_string());
+        reply.gluster_pooled = view.pool.as_ref().map(|pool| pool.contains(&node.address.to_string()));
     }
     // A host mounts from itself first if it can, so that its mount needs nobody else's glusterd.
     let mut servers = view.servers.clone();
@@ -147,7 +151,7 @@ fn storage_words(reply: &mut Reply, answer: &Answer<'_>) {
     if !reply.gluster_ready {
         reply.gluster_message = if !view.message.is_empty() {
             view.message.clone()
-        } else if !allowed {
+        } else if !allowed && !view.volume_id.is_empty() {
             "this node is being let into the volume's access list".to_owned()
         } else {
             "the volume is being prepared".to_owned()

@@ -45,6 +45,8 @@ pub struct StorageDesired {
 pub struct BrickDesired {
     pub path: BrickPath,
     pub allow_root: bool,
+    /// Whether this host is in the controller's storage pool; `None` if that is not known.
+    pub pooled: Option<bool>,
     /// A create came to nothing: the mark that it left on an empty brick of ours is to go.
     pub reset: bool,
 }

@@ -7,6 +7,7 @@ use super::desired::{Desired, StorageDesired};
 use super::observed::{BrickObserved, MountObserved, MountState, Observed};
 use super::step::MountSpec;
 use crate::providers::brick_records::BrickRecords;
+use crate::providers::gluster::peers_directory::PeersDirectory;
 use crate::providers::mounts::{BrickDisk, BrickError, GlusterMount, MountError, Mounter, ProbeResult, is_ours};
 use crate::providers::persistence::Persistence;
 use crate::providers::swarm::{Engine, SwarmEngine, SwarmError};
@@ -18,6 +19,8 @@ pub struct Hands {
     pub bricks: Arc<dyn BrickDisk>,
     /// Which bricks this node made.
     pub records: BrickRecords,
+    /// Whose peer this host's glusterd is.
+    pub peers: PeersDirectory,
     pub mounter: Arc<dyn Mounter>,
     pub persistence: Arc<dyn Persistence>,
 }
@@ -75,7 +78,10 @@ async fn brick(hands: &Hands, storage: &StorageDesired) -> Result<Option<BrickOb
     let Some(brick) = &storage.brick else { return Ok(None) };
     let facts = hands.bricks.inspect(&brick.path).await?;
     let failed = |source| ObserveError::Io { what: "the record of this node's bricks".to_owned(), source };
+    let peers = hands.peers.peers();
+    let peers = peers.map_err(|source| ObserveError::Io { what: "glusterd's list of peers".to_owned(), source })?;
     Ok(Some(BrickObserved {
+        peers,
         exists: facts.exists || facts.link.is_some(),
         is_directory: facts.is_dir && facts.link.is_none(),
         empty: facts.empty,

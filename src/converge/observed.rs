@@ -22,6 +22,8 @@ pub struct BrickObserved {
     pub on_root: bool,
     /// The file system keeps the extended attributes that GlusterFS needs.
     pub keeps_attributes: bool,
+    /// The servers that this host's glusterd is a peer of.
+    pub peers: Vec<String>,
     /// This node recorded that it made the brick for this volume, before anything was in it.
     pub ours: bool,
 }

@@ -62,6 +62,8 @@ pub enum Refusal {
     OtherRole { have: Role, want: Role },
     #[error("the brick {path} belongs to another volume ({mark})")]
     ForeignBrick { path: BrickPath, mark: String },
+    #[error("GlusterFS on this host is in another storage pool, that of {}", .peers.join(", "))]
+    ForeignPool { peers: Vec<String> },
     #[error("{0} is not a directory, or lies behind a symbolic link")]
     BrickNotDirectory(BrickPath),
     #[error("the file system of the brick {0} keeps no extended attributes, which GlusterFS needs")]
@@ -130,6 +132,11 @@ fn plan_swarm(plan: &mut Plan, swarm: &SwarmDesired, engine: &Engine) {
 fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserved) {
     let Some(brick) = &storage.brick else { return };
     let path = brick.path.clone();
+    // A glusterd without a pool follows whoever probes it first: then that one decides what happens to what is here.
+    if brick.pooled == Some(false) && !observed.peers.is_empty() {
+        plan.refusals.push(Refusal::ForeignPool { peers: observed.peers.clone() });
+        return;
+    }
     if observed.exists && !observed.is_directory {
         plan.refusals.push(Refusal::BrickNotDirectory(path));
         return;

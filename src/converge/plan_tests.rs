@@ -44,6 +44,7 @@ fn storage(mountable: bool, brick: Option<(bool, bool)>, volume_id: Option<&str>
         brick: brick.map(|(allow_root, reset)| BrickDesired {
             path: BrickPath::parse("/data/clusterctl/bricks/shared").unwrap(),
             allow_root,
+            pooled: None,
             reset,
         }),
     }
@@ -125,6 +126,7 @@ fn every_brick() -> Vec<BrickObserved> {
                 on_root: bit(3),
                 ours: bit(4),
                 keeps_attributes: bit(5),
+                peers: Vec::new(),
             });
         }
     }
@@ -250,6 +252,25 @@ fn refused_brick(brick: BrickObserved, want: (bool, bool)) -> Plan {
     let plan = plan(&desired, &Observed { brick: Some(brick), ..Observed::default() });
     assert!(plan.steps.is_empty(), "{plan:?}");
     plan
+}
+
+/// T14: a glusterd that somebody else has probed is no place for a brick.
+#[test]
+fn a_host_in_another_pool_is_refused() {
+    let looked = |pooled, peers: &[&str]| {
+        let mut storage = storage(true, Some((true, false)), None);
+        storage.brick.as_mut().unwrap().pooled = pooled;
+        let peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
+        let brick = BrickObserved { keeps_attributes: true, peers, ..BrickObserved::default() };
+        let desired = Desired { storage: Some(storage), ..Desired::default() };
+        plan(&desired, &Observed { brick: Some(brick), ..Observed::default() })
+    };
+    let refused = looked(Some(false), &["10.9.9.9"]);
+    assert_eq!(refused.refusals, [Refusal::ForeignPool { peers: vec!["10.9.9.9".into()] }]);
+    assert!(refused.steps.is_empty(), "{refused:?}");
+    for (pooled, peers) in [(Some(true), &["10.0.0.1"][..]), (Some(false), &[]), (None, &["10.0.0.1"])] {
+        assert!(looked(pooled, peers).refusals.is_empty(), "{pooled:?} {peers:?}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::backoff::{Backoff, chance};
 use super::client::{self, ClientError};
+use crate::causes::chain;
 use crate::config::MasterAddress;
 use crate::protocol::registration::RawRequest;
 use crate::protocol::reply::{Reason, Reply, Status};
@@ -124,22 +125,6 @@ fn why_waiting(reply: &Reply) -> (String, String) {
         Some(reason) => (reply.message.clone(), reason.to_string()),
         None => (reply.gluster_message.clone(), Reason::StorageDegraded.to_string()),
     }
-}
-
-/// An error with its causes in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = cause.source();
-    }
-    line
 }
 
 fn random() -> f64 {

@@ -76,7 +76,12 @@ fn storage(reply: &Reply) -> Result<StorageDesired, DirectiveError> {
         None
     } else {
         let path = field("GlusterBrick", BrickPath::parse(&reply.gluster_brick))?;
-        Some(BrickDesired { path, allow_root: reply.gluster_allow_root_brick, reset: reply.gluster_brick_reset })
+        Some(BrickDesired {
+            path,
+            allow_root: reply.gluster_allow_root_brick,
+            pooled: reply.gluster_pooled,
+            reset: reply.gluster_brick_reset,
+        })
     };
     Ok(StorageDesired {
         volume,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::{self, ClientError};
-use super::conversation::{Conversation, ConversationError, chain};
+use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::{Hostname, NodeAddress, OverlayConfig, Role};
 use crate::config::MasterAddress;
@@ -36,8 +37,8 @@ pub struct Join {
     pub facts: Facts,
     /// This host's own overlay settings, instead of the controller's.
     pub overlay: Option<OverlayConfig>,
-    /// The engine as it was found when the facts were gathered.
-    pub engine: Engine,
+    /// The engine, where it was looked at when the facts were gathered.
+    pub engine: Option<Engine>,
     pub hands: Hands,
     pub timeout: Duration,
     pub clock: Arc<dyn Clock>,
@@ -96,7 +97,8 @@ impl Join {
     /// See [`JoinError`].
     pub async fn run(&self) -> Result<Joined, JoinError> {
         let talk = self.conversation();
-        let report = Mutex::new(RawReport { swarm_node_id: self.engine.swarm_node_id.clone(), ..RawReport::default() });
+        let swarm_node_id = self.engine.as_ref().map(|engine| engine.swarm_node_id.clone()).unwrap_or_default();
+        let report = Mutex::new(RawReport { swarm_node_id, ..RawReport::default() });
         let first = self.until_instructed(&talk).await?;
         self.connect_overlay(&first).await?;
         let outcome = self.converge_both(first, &report, &talk).await;
@@ -148,7 +150,7 @@ impl Join {
         let talk = self.conversation();
         let reply = self.until_instructed(&talk).await?;
         let desired = directive::desired(&reply, self.address)?;
-        let observed = observe(&self.hands, &desired, Some(self.engine.clone())).await?;
+        let observed = observe(&self.hands, &desired, self.engine.clone()).await?;
         Ok((reply, plan(&desired, &observed)))
     }
 
@@ -226,7 +228,7 @@ impl Join {
         let mut reply = first;
         // What was seen before a wait is no ground to act on.
         let waited = talk.elapsed() > FRESH;
-        let mut engine = (!waited).then(|| self.engine.clone());
+        let mut engine = self.engine.clone().filter(|_| !waited);
         let mut attempts = Attempts::default();
         let mut done = Vec::new();
         loop {
@@ -282,6 +284,7 @@ impl Join {
         let mut said = String::new();
         // The mark that the controller had been told of when it answered.
         let mut told = None;
+        let mut asked_again = false;
         loop {
             let desired = Desired { swarm: None, ..directive::desired(&reply, self.address)? };
             let observed = observe(&self.hands, &desired, None).await?;
@@ -295,6 +298,12 @@ impl Join {
                 continue;
             }
             let plan = plan(&desired, &observed);
+            if !asked_again && plan.refusals.iter().any(|refusal| matches!(refusal, Refusal::ForeignPool { .. })) {
+                // The controller may have taken this host into the pool since it answered.
+                reply = talk.until(|_| true, || self.status_request(report), &mut said).await?;
+                asked_again = true;
+                continue;
+            }
             if !plan.refusals.is_empty() {
                 return Err(JoinError::Host(plan.refusals));
             }

@@ -32,5 +32,5 @@ pub const RECEIVE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a client may take to accept the reply.
 pub const SEND_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How deep arrays and objects may nest; the JSON decoder has the same limit.
+/// How deep arrays and objects may nest; the JSON decoder has the same limit, but not in what it skips.
 pub const MAX_DEPTH: usize = 128;

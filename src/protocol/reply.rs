@@ -106,6 +106,10 @@ pub struct Reply {
     /// A create failed half-way and left its mark on this node's brick: an empty brick of ours is to be cleaned.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gluster_brick_reset: bool,
+    /// Whether this node is in the controller's storage pool, or is being taken into it; not known while the pool was
+    /// not looked at. A node that has peers and is not in it was taken by somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gluster_pooled: Option<bool>,
     /// Why the volume is not ready; empty if it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub gluster_message: String,
@@ -180,6 +184,7 @@ impl Default for Reply {
             gluster_allow_root_brick: false,
             gluster_volume_id: String::new(),
             gluster_brick_reset: false,
+            gluster_pooled: None,
             gluster_message: String::new(),
             counts: None,
             swarm_ca_digest: String::new(),

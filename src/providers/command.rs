@@ -8,6 +8,7 @@
 //! Killing a tool does not cancel what it asked a daemon for; callers read the state again.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -148,6 +149,9 @@ impl Output {
 pub enum CommandError {
     #[error("`{0}` is not installed (looked in {SEARCH_PATH})")]
     NotFound(String),
+    /// Whoever can write there decides what root runs.
+    #[error("`{}` is not run: {problem}", .path.display())]
+    Unsafe { path: PathBuf, problem: String },
     #[error("`{line}` did not finish within {deadline:?} and was killed")]
     TimedOut { line: String, deadline: Duration },
     #[error("`{line}` could not be run")]
@@ -264,7 +268,41 @@ pub fn replace_process(invocation: &Invocation) -> CommandError {
 }
 
 fn resolve(invocation: &Invocation) -> Result<PathBuf, CommandError> {
-    find_program(&invocation.program).ok_or_else(|| CommandError::NotFound(invocation.program.display().to_string()))
+    let not_found = || CommandError::NotFound(invocation.program.display().to_string());
+    let path = find_program(&invocation.program).ok_or_else(not_found)?;
+    // A path is the caller's own program, which runs already.
+    if !invocation.program.is_absolute() {
+        trust(&path)?;
+    }
+    Ok(path)
+}
+
+/// Refuses a program that somebody else than root could have put there, or could change.
+fn trust(path: &Path) -> Result<(), CommandError> {
+    let failed = |source| CommandError::Io { line: path.display().to_string(), source };
+    let file = path.canonicalize().map_err(failed)?;
+    let places = [path.parent(), Some(file.as_path()), file.parent()];
+    for place in places.into_iter().flatten() {
+        let found = std::fs::metadata(place).map_err(failed)?;
+        if let Some(problem) = distrust(found.uid(), found.gid(), found.mode()) {
+            let problem = format!("{} {problem}; `chown root` and `chmod go-w` it", place.display());
+            return Err(CommandError::Unsafe { path: path.to_owned(), problem });
+        }
+    }
+    Ok(())
+}
+
+/// Who besides root may write to a file or a directory of this owner, group and mode.
+fn distrust(uid: u32, gid: u32, mode: u32) -> Option<&'static str> {
+    if uid != 0 {
+        Some("does not belong to root")
+    } else if mode & 0o002 != 0 {
+        Some("can be written by everybody")
+    } else if mode & 0o020 != 0 && gid != 0 {
+        Some("can be written by a group")
+    } else {
+        None
+    }
 }
 
 /// The program with its arguments and the clean environment.
@@ -331,6 +369,23 @@ mod tests {
     async fn names_a_missing_program() {
         let error = Processes.run(Invocation::new("no-such-program")).await.unwrap_err();
         assert!(error.to_string().contains("`no-such-program` is not installed"), "{error}");
+    }
+
+    /// T18: what others could have put there is not run.
+    #[test]
+    fn runs_only_what_root_alone_can_change() {
+        assert_eq!(distrust(0, 0, 0o100_755), None);
+        assert_eq!(distrust(0, 0, 0o100_775), None, "root's own group");
+        for (uid, gid, mode) in [(1000, 0, 0o100_755), (0, 50, 0o40_775), (0, 0, 0o40_777), (0, 0, 0o41_777)] {
+            assert!(distrust(uid, gid, mode).is_some(), "{uid} {gid} {mode:o}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("gluster");
+        std::fs::write(&program, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let error = trust(&program).unwrap_err();
+        assert!(matches!(&error, CommandError::Unsafe { path, .. } if *path == program), "{error}");
+        trust(&find_program(Path::new("sh")).unwrap()).unwrap();
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! look again before they decide. One call at a time that changes something: the pool refuses two at once.
 
 pub mod cli;
+pub mod peers_directory;
 mod refusal;
 pub mod xml;
 
@@ -155,9 +156,9 @@ pub trait StoragePool: Send + Sync {
     ) -> Result<(), GlusterError>;
     /// Sets a volume option.
     async fn set_option(&self, name: &VolumeName, option: &str, value: &str) -> Result<(), GlusterError>;
-    /// The bricks' processes, in the order of the volume. A brick whose server is not connected, and every brick of a
-    /// volume that is not started, is offline.
-    async fn brick_status(&self, name: &VolumeName) -> Result<Vec<BrickStatus>, GlusterError>;
+    /// The processes of the bricks of a volume, as [`volume`](Self::volume) just gave it, in its order. A brick whose
+    /// server is not connected, and every brick of a volume that is not started, is offline.
+    async fn brick_status(&self, volume: &Volume) -> Result<Vec<BrickStatus>, GlusterError>;
     /// Spreads the directory layout over bricks that were added as a further set.
     async fn fix_layout(&self, name: &VolumeName) -> Result<(), GlusterError>;
 }

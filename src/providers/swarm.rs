@@ -186,6 +186,8 @@ pub enum SwarmError {
 /// One host's engine.
 #[async_trait::async_trait]
 pub trait SwarmEngine: Send + Sync {
+    /// Reads the engine's version, which it gives at once also while it makes or joins a Swarm.
+    async fn version(&self) -> Result<String, SwarmError>;
     /// Reads what the engine says about itself; changes nothing.
     async fn inspect(&self) -> Result<Engine, SwarmError>;
     /// Makes this engine the first manager of a new Swarm.

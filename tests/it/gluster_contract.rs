@@ -85,9 +85,9 @@ async fn volume(pool: &dyn StoragePool, name: &str) -> Volume {
 }
 
 async fn all_online(pool: &dyn StoragePool, name: &str, count: usize) {
-    let name = volume_name(name);
+    let volume = volume(pool, name).await;
     let online = |bricks: &Vec<BrickStatus>| bricks.len() == count && bricks.iter().all(|brick| brick.online);
-    eventually("every brick online", || pool.brick_status(&name), online).await;
+    eventually("every brick online", || pool.brick_status(&volume), online).await;
 }
 
 macro_rules! assert_refusal {
@@ -118,7 +118,6 @@ async fn a_server_alone(stage: &Stage<'_>) {
     let none = volume_name("none");
     assert_eq!(pool.volume(&none).await.unwrap(), None);
     assert_refusal!(pool.start(&none, false).await, GlusterError::Refused { .. });
-    assert_refusal!(pool.brick_status(&none).await, GlusterError::Refused { .. });
     assert_refusal!(pool.set_option(&none, "auth.allow", "10.0.0.1").await, GlusterError::Refused { .. });
     // Success proves nothing.
     pool.probe(address).await.unwrap();
@@ -180,12 +179,15 @@ async fn a_volume_of_one_brick(stage: &Stage<'_>) {
     assert_refusal!(pool.create(&on_one_server).await, GlusterError::Refused { .. });
 
     let name = &new.name;
-    let before = pool.brick_status(name).await.unwrap();
+    let made = volume(pool, "v").await;
+    let before = pool.brick_status(&made).await.unwrap();
     assert_eq!(before, [BrickStatus { brick: new.bricks[0].clone(), online: false }]);
     pool.start(name, false).await.unwrap();
     pool.start(name, false).await.unwrap();
     pool.start(name, true).await.unwrap();
     assert_eq!(volume(pool, "v").await.status, VolumeStatus::Started);
+    let gone = Volume { name: "none".to_owned(), status: VolumeStatus::Started, ..made };
+    assert_refusal!(pool.brick_status(&gone).await, GlusterError::Refused { .. });
     all_online(pool, "v", 1).await;
 }
 

@@ -9,6 +9,7 @@ mod swarm;
 
 use std::time::Duration;
 
+use clusterctl::causes::chain;
 use clusterctl::cluster::Role;
 use clusterctl::converge::step::Step;
 use clusterctl::nodeagent::join::{JoinError, Joined};
@@ -69,16 +70,6 @@ async fn join_all(world: &World) -> Vec<Vec<Step>> {
 
 async fn join(host: &Host) -> Result<Joined, JoinError> {
     host.join(None, DEADLINE).await
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 /// Steps by name alone.

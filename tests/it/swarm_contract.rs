@@ -91,6 +91,7 @@ async fn outside_a_swarm(pair: Pair<'_>) {
     assert_eq!((engine.state, engine.manager, engine.ca_digest), (LocalState::Inactive, false, None));
     assert_eq!((engine.swarm_node_id.as_str(), engine.error.as_str(), engine.cluster_id), ("", "", None));
     assert!(!engine.version.is_empty() && engine.managers.is_empty());
+    assert_eq!(pair.first.version().await.unwrap(), engine.version);
     assert!(matches!(pair.first.join_tokens().await, Err(SwarmError::NotManager)));
     assert!(matches!(pair.first.members().await, Err(SwarmError::NotManager)));
     assert!(matches!(pair.first.leave(false).await, Err(SwarmError::Refused { .. })));

@@ -24,6 +24,7 @@ use clusterctl::nodeagent::identity::NodeIdentity;
 use clusterctl::nodeagent::join::{Join, JoinError, Joined};
 use clusterctl::protocol::registration::{Facts, Identity, PROTOCOL, Registration};
 use clusterctl::providers::brick_records::BrickRecords;
+use clusterctl::providers::gluster::peers_directory::PeersDirectory;
 use clusterctl::providers::gluster::{Volume, VolumeStatus};
 use clusterctl::providers::swarm::{Engine, LocalState, SwarmEngine};
 use jiff::SignedDuration;
@@ -116,14 +117,14 @@ impl Host {
 
     /// Joins as `node join` does.
     pub(crate) async fn join(&self, role: Option<Role>, timeout: Duration) -> Result<Joined, JoinError> {
-        let engine = self.engine.inspect().await.map_err(ObserveError::Docker)?;
-        self.join_found(engine, role, timeout).await
+        self.engine.version().await.map_err(ObserveError::Docker)?;
+        self.join_found(None, role, timeout).await
     }
 
     /// Joins with the engine as it was found before.
     pub(crate) async fn join_found(
         &self,
-        engine: Engine,
+        engine: Option<Engine>,
         role: Option<Role>,
         timeout: Duration,
     ) -> Result<Joined, JoinError> {
@@ -223,6 +224,7 @@ impl World {
                 engine: Arc::new(engine.clone()),
                 bricks: Arc::new(FakeBricks { host: hand.clone(), disk: gluster.disk(me) }),
                 records: BrickRecords::below(&home),
+                peers: PeersDirectory::at(home.join("peers")),
                 mounter: Arc::new(FakeMounter(hand.clone())),
                 persistence: Arc::new(FakeBoot(hand.clone())),
             };
@@ -231,6 +233,14 @@ impl World {
         };
         let hosts = (1..=count).map(host).collect();
         Self { gluster, hosts, settings, door, scratch, running: None }
+    }
+
+    /// A glusterd that this host's glusterd has been made a peer of.
+    pub(crate) fn captured(&self, host: &Host, by: &str) {
+        let peers = self.scratch.path().join(host.name.as_str()).join("peers");
+        std::fs::create_dir_all(&peers).unwrap();
+        std::fs::write(peers.join("6cf0f4a4-1d4f-4ac1-a4b6-1f3f8a4a4b0f"), format!("state=3\nhostname1={by}\n"))
+            .unwrap();
     }
 
     /// Hosts, a Swarm on the first one, and a controller.

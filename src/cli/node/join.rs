@@ -28,10 +28,15 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
     let identity = this_host::identity(settings)?;
     let hostname = this_host::hostname(settings)?;
     let address = this_host::address(settings.node.ip, "--ip")?;
-    let engine = this_host::inspect(hands.engine.as_ref(), progress).await?;
     // A host that is a member already stays what it is unless somebody says otherwise, also after a promotion by hand.
-    let member = membership::load(&directory).unwrap_or_default().is_some() && engine.state == LocalState::Active;
-    let present = member.then_some(if engine.manager { Role::Manager } else { Role::Worker });
+    let member = membership::load(&directory).unwrap_or_default().is_some();
+    let engine = if member { Some(this_host::inspect(hands.engine.as_ref(), progress).await?) } else { None };
+    let active = engine.as_ref().filter(|engine| engine.state == LocalState::Active);
+    let present = active.map(|engine| if engine.manager { Role::Manager } else { Role::Worker });
+    let docker_version = match &engine {
+        Some(engine) => engine.version.clone(),
+        None => this_host::docker_version(hands.engine.as_ref(), progress).await?,
+    };
     let opted_out = settings.gluster.enabled == Some(false);
     let join = Join {
         master,
@@ -40,7 +45,7 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
         address,
         role: settings.node.role.or(present),
         overlay: own_overlay(settings),
-        facts: facts::gather(&engine.version, gluster_ability(), opted_out),
+        facts: facts::gather(&docker_version, gluster_ability(), opted_out),
         engine,
         hands,
         timeout: settings.node.timeout,

@@ -1,6 +1,10 @@
-//! The one thread that writes: batches, applies, folds, compacts, and reopens after an error.
+//! The one thread that writes: here it batches and applies; in between it keeps house, and after an error it recovers.
 //!
 //! One thread, because the database has one writer and because the order of the journal is the order of the state.
+
+mod housekeeping;
+mod loading;
+mod recovery;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +17,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::directory::{self, Lock};
 use super::redb::{Disk, DiskError, Extent};
-use super::{CommitError, Committed, Machine, OpenError, RecordError, Shared, Store, StoreOptions};
-
-/// The file may be this much larger than twice what lives before it is compacted.
-const COMPACT_SLACK: u64 = 16 * 1024 * 1024;
+use super::{CommitError, Committed, Machine, OpenError, Shared, Store, StoreOptions};
+use loading::{LoadError, create, load, open_error, take_changes};
 
 /// From how many commands at once on it pays to wait for more.
 const MANY: usize = 8;
@@ -35,15 +37,6 @@ pub(super) enum Submission<M: Machine> {
 
 type Answer<M> = oneshot::Sender<Result<Committed<<M as Machine>::Effect>, CommitError>>;
 type Waiting<M> = (<M as Machine>::Command, Vec<u8>, Answer<M>);
-
-/// Why a file cannot be loaded or taken up again.
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    #[error("{place}: {source}")]
-    Record { place: String, source: RecordError },
-}
 
 pub(super) struct Writer<M: Machine> {
     machine: Arc<RwLock<M>>,
@@ -234,212 +227,11 @@ impl<M: Machine> Writer<M> {
         }
     }
 
-    fn keep_house(&mut self) {
-        if self.disk.is_none() {
-            if self.reopen.0 <= Instant::now() {
-                self.take_up_again();
-            }
-            return;
-        }
-        let many = self.extent.last - self.extent.folded >= self.options.fold_records;
-        let old = self.unfolded_since.is_some_and(|since| since.elapsed() >= self.options.fold_after);
-        if many || old {
-            self.fold();
-            if self.shared.queued.load(Ordering::Relaxed) == 0 {
-                self.compact();
-            }
-        }
-    }
-
-    fn fold(&mut self) {
-        let Some(disk) = &self.disk else { return };
-        {
-            let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
-            self.unfolded.append(&mut take_changes(&mut *machine));
-        }
-        match disk.fold(&self.unfolded, self.extent) {
-            Ok(extent) => {
-                self.extent = extent;
-                self.unfolded.clear();
-                self.unfolded_since = None;
-                self.prove();
-                self.shared.board().folds += 1;
-                self.post();
-            }
-            Err(error) => self.fail(&error.to_string()),
-        }
-    }
-
-    fn compact(&mut self) {
-        let Some(disk) = &mut self.disk else { return };
-        let size = disk.file_bytes();
-        if size <= (2 * self.extent.row_bytes).max(self.compacted_to) + COMPACT_SLACK {
-            return;
-        }
-        match disk.compact() {
-            Ok(()) => {
-                self.compacted_to = disk.file_bytes();
-                tracing::info!(before = size, after = self.compacted_to, "compacted the state");
-                self.shared.board().compactions += 1;
-                self.post();
-            }
-            Err(error) => self.fail(&error.to_string()),
-        }
-    }
-
-    /// Stops believing the database.
-    fn fail(&mut self, reason: &str) {
-        if self.disk.take().is_some() {
-            // A full disk lets itself be opened and refuses the next write: until one goes through, the wait grows.
-            let wait = if self.proved { self.options.reopen.0 } else { (self.reopen.1 * 2).min(self.options.reopen.1) };
-            if self.proved {
-                tracing::error!(path = %self.path.display(), reason, "the state cannot be written");
-            }
-            self.proved = false;
-            // What is to be folded is in the journal; trying that again at once would fail again.
-            self.unfolded_since = self.unfolded_since.map(|_| Instant::now());
-            self.shared.board().failing = Some((Instant::now(), reason.to_owned()));
-            self.shared.failing.store(true, Ordering::Release);
-            self.reopen = (Instant::now() + wait, wait);
-        }
-    }
-
-    /// Something was written.
-    fn prove(&mut self) {
-        if !self.proved {
-            self.proved = true;
-            tracing::info!(path = %self.path.display(), sequence = self.extent.last, "the state can be written again");
-        }
-    }
-
-    fn failure(&self) -> String {
-        self.shared.board().failing.as_ref().map(|(_, reason)| reason.clone()).unwrap_or_default()
-    }
-
-    /// Opens the database again and applies what turned out to be durable.
-    fn take_up_again(&mut self) {
-        match self.reopened() {
-            Ok(disk) => {
-                tracing::debug!(path = %self.path.display(), "the state is open again");
-                self.disk = Some(disk);
-                self.shared.board().failing = None;
-                self.post();
-                self.shared.failing.store(false, Ordering::Release);
-                self.changed.send_replace(self.extent.last);
-            }
-            Err(error) => {
-                if let Some((_, reason)) = &mut self.shared.board().failing {
-                    *reason = error.to_string();
-                }
-                let wait = (self.reopen.1 * 2).min(self.options.reopen.1);
-                self.reopen = (Instant::now() + wait, wait);
-            }
-        }
-    }
-
-    fn reopened(&mut self) -> Result<Disk, LoadError> {
-        forget_cached(&self.path);
-        let disk = Disk::open(&self.path, self.options.medium.as_ref(), self.options.cache)?;
-        let found = disk.extent()?;
-        if found.last < self.extent.last {
-            let what = format!("it ends at {}, but {} was acknowledged", found.last, self.extent.last);
-            return Err(DiskError::Corrupt(what).into());
-        }
-        let known = self.extent.last;
-        self.extent = Extent { last: known, ..found };
-        let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
-        disk.each_record(known, |sequence, record| {
-            let command = decode::<M>(sequence, record)?;
-            machine.apply(sequence, &command);
-            self.extent.last = sequence;
-            Ok::<_, LoadError>(())
-        })?;
-        if self.extent.last > self.extent.folded {
-            self.unfolded_since.get_or_insert_with(Instant::now);
-        }
-        Ok(disk)
-    }
-
     fn post(&self) {
         let mut board = self.shared.board();
         board.sequence = self.extent.last;
         board.folded = self.extent.folded;
         board.rows = self.extent.rows;
         board.file_bytes = self.disk.as_ref().map_or(board.file_bytes, Disk::file_bytes);
-    }
-}
-
-/// Makes the database beside its place and renames it there, so that an empty file in its place is never ours.
-fn create(dir: &Path, path: &Path, options: &StoreOptions) -> Result<(), OpenError> {
-    let draft = path.with_extension("redb.new");
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
-    match std::fs::remove_file(&draft) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
-        Ok(()) | Err(_) => {}
-    }
-    Disk::create(&draft, options.medium.as_ref(), options.cache)
-        .map_err(|error| open_error(dir, &draft, error.into()))?;
-    std::fs::rename(&draft, path).map_err(io)?;
-    directory::sync(dir).map_err(io)
-}
-
-fn load<M: Machine>(disk: &Disk, machine: &mut M) -> Result<Extent, LoadError> {
-    let mut extent = disk.extent()?;
-    let mut rows = 0;
-    disk.each_row(|key, record| {
-        rows += 1;
-        machine.load(key, record).map_err(|source| LoadError::Record { place: format!("the row `{key}`"), source })
-    })?;
-    if rows != extent.rows {
-        let what = format!("it should have {} rows and has {rows}", extent.rows);
-        return Err(DiskError::Corrupt(what).into());
-    }
-    // What was loaded is what the rows say, whether or not the machine marks it.
-    drop(machine.changes());
-    let last = extent.last;
-    extent.last = extent.folded;
-    disk.each_record(extent.folded, |sequence, record| {
-        let command = decode::<M>(sequence, record)?;
-        machine.apply(sequence, &command);
-        extent.last = sequence;
-        Ok::<_, LoadError>(())
-    })?;
-    if extent.last != last {
-        return Err(DiskError::Corrupt(format!("the journal ends at {last}, after {}", extent.last)).into());
-    }
-    Ok(extent)
-}
-
-fn decode<M: Machine>(sequence: u64, record: &[u8]) -> Result<M::Command, LoadError> {
-    M::decode(record).map_err(|source| LoadError::Record { place: format!("the journal at {sequence}"), source })
-}
-
-fn take_changes<M: Machine>(machine: &mut M) -> BTreeMap<String, Option<Vec<u8>>> {
-    machine.changes().into_iter().map(|change| (change.key, change.record)).collect()
-}
-
-/// After a failed sync the kernel may hold pages that never reached the disk as if they had; what is read next must
-/// come from the disk.
-fn forget_cached(path: &Path) {
-    if let Ok(file) = std::fs::File::open(path) {
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).ok();
-    }
-}
-
-fn open_error(dir: &Path, path: &Path, error: LoadError) -> OpenError {
-    let path = path.to_owned();
-    match error {
-        LoadError::Disk(DiskError::InUse) => OpenError::InUse { path, pid: directory::holder(dir) },
-        LoadError::Disk(error @ DiskError::NewerFormat { .. }) => {
-            OpenError::NewerFormat { path, what: error.to_string() }
-        }
-        LoadError::Record { source: RecordError::Newer(_), .. } => {
-            OpenError::NewerFormat { path, what: error.to_string() }
-        }
-        LoadError::Disk(DiskError::Corrupt(what)) => OpenError::Corrupt { path, what },
-        LoadError::Record { source: RecordError::Malformed(_), .. } => {
-            OpenError::Corrupt { path, what: error.to_string() }
-        }
-        LoadError::Disk(DiskError::Failed(what)) => OpenError::Io { path, source: std::io::Error::other(what) },
     }
 }

@@ -50,7 +50,7 @@ impl GlusterCli {
             Ok(output) => Answer::of(command, deadline, output),
             Err(CommandError::NotFound(_)) => Err(GlusterError::NotInstalled),
             Err(CommandError::TimedOut { deadline, .. }) => Err(GlusterError::TimedOut { command, deadline }),
-            Err(error @ CommandError::Io { .. }) => Err(GlusterError::Command(error)),
+            Err(error @ (CommandError::Unsafe { .. } | CommandError::Io { .. })) => Err(GlusterError::Command(error)),
         }
     }
 }
@@ -187,21 +187,21 @@ impl StoragePool for GlusterCli {
         self.change(words.and(option).and(value)).await?.done()
     }
 
-    async fn brick_status(&self, name: &VolumeName) -> Result<Vec<BrickStatus>, GlusterError> {
-        let words = Words::of(&["volume", "status", name.as_str()]);
-        let Some(volume) = self.volume(name).await? else {
-            return Err(words.refused(&format!("volume {name} does not exist")));
+    async fn brick_status(&self, volume: &Volume) -> Result<Vec<BrickStatus>, GlusterError> {
+        let words = Words::of(&["volume", "status"]);
+        let Ok(name) = VolumeName::parse(&volume.name) else {
+            return Err(words.refused(&format!("{:?} is no volume of ours", volume.name)));
         };
         let seen = match volume.status {
             VolumeStatus::Created | VolumeStatus::Stopped => Vec::new(),
             VolumeStatus::Started => {
                 let _turn = self.turn.lock().await;
-                let answer = self.read(words).await?;
+                let answer = self.read(words.and(name.as_str())).await?;
                 xml::brick_status(&answer.stdout, answer.asked(None))?
             }
         };
         let online = |brick: &Brick| seen.iter().any(|status| status.brick == *brick && status.online);
-        Ok(volume.bricks.into_iter().map(|brick| BrickStatus { online: online(&brick), brick }).collect())
+        Ok(volume.bricks.iter().map(|brick| BrickStatus { brick: brick.clone(), online: online(brick) }).collect())
     }
 
     async fn fix_layout(&self, name: &VolumeName) -> Result<(), GlusterError> {

@@ -175,7 +175,7 @@ impl Mounter for SystemMounter {
         match self.commander.run(invocation).await {
             Ok(output) => ProbeResult::of_exit(output.code, &output.complaint()),
             Err(CommandError::TimedOut { .. }) => ProbeResult::Hung,
-            Err(error @ (CommandError::NotFound(_) | CommandError::Io { .. })) => {
+            Err(error @ (CommandError::NotFound(_) | CommandError::Unsafe { .. } | CommandError::Io { .. })) => {
                 ProbeResult::Failed(error.to_string())
             }
         }

@@ -17,6 +17,7 @@ const MAX_MESSAGE: usize = 500;
 /// The calls that are made, by the names that errors show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
+    Version,
     Info,
     Init,
     Join,
@@ -30,6 +31,7 @@ pub(crate) enum Call {
 impl Call {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Version => "version",
             Self::Info => "info",
             Self::Init => "swarm init",
             Self::Join => "swarm join",
@@ -45,7 +47,7 @@ impl Call {
     /// waits for that lock and, on managers, for the raft to let go.
     pub(crate) fn deadline(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Info => 5,
+            Self::Version | Self::Info => 5,
             Self::Tokens | Self::Members => 10,
             Self::SetRole | Self::Remove => 15,
             Self::Init | Self::Join | Self::Leave => 30,
@@ -191,6 +193,11 @@ fn member(node: &Value) -> Option<Member> {
         address: text(part("Status"), "Addr"),
         leader: part("ManagerStatus").get("Leader").and_then(Value::as_bool).unwrap_or(false),
     })
+}
+
+/// The engine's version out of `GET /version`: `{"Version":"20.10.24+dfsg1",...}`.
+pub(crate) fn version(answer: &Value) -> String {
+    text(answer, "Version")
 }
 
 fn text(value: &Value, name: &str) -> String {

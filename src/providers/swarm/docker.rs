@@ -181,6 +181,11 @@ fn io_kind(error: &Error) -> Option<std::io::ErrorKind> {
 
 #[async_trait::async_trait]
 impl SwarmEngine for DockerEngine {
+    async fn version(&self) -> Result<String, SwarmError> {
+        let docker = self.client()?;
+        Ok(answers::version(&self.read(Call::Version, docker.version()).await?))
+    }
+
     async fn inspect(&self) -> Result<Engine, SwarmError> {
         let docker = self.client()?;
         let info = self.read(Call::Info, docker.info()).await?;

@@ -69,6 +69,8 @@ struct World {
     busy: usize,
     /// So many creates and adds to come are wedged.
     wedges: usize,
+    /// A wedged change finds files in the bricks that it leaves its mark on.
+    files_at_wedge: bool,
     /// What waits for a hung server, by volume. It holds the volume's lock, also after its `gluster` was killed, and is
     /// done when the server goes on. `None` for a mere look.
     stuck: BTreeMap<String, Option<(NodeAddress, Change)>>,
@@ -222,6 +224,11 @@ impl FakeGlusterWorld {
         self.lock().wedges = n;
     }
 
+    /// The next wedged change leaves its mark on bricks that somebody has written into meanwhile.
+    pub(crate) fn write_at_wedge(&self) {
+        self.lock().files_at_wedge = true;
+    }
+
     /// How many calls there were that change something.
     pub(crate) fn mutations(&self) -> usize {
         self.lock().mutations
@@ -332,13 +339,16 @@ impl StoragePool for FakePool {
         self.change(Change::SetOption { name: name.clone(), option: option.to_owned(), value: value.to_owned() })
     }
 
-    async fn brick_status(&self, name: &VolumeName) -> Result<Vec<BrickStatus>, GlusterError> {
+    async fn brick_status(&self, volume: &Volume) -> Result<Vec<BrickStatus>, GlusterError> {
         let command = "volume status";
         let mut world = self.world.lock();
-        world.read(self.me, command)?;
-        let volume = world.existing(self.me, name, command)?.clone();
         if volume.status == VolumeStatus::Started {
-            world.take_turn(self.me, name, command, None)?;
+            world.read(self.me, command)?;
+            let name = VolumeName::parse(&volume.name).unwrap();
+            if world.existing(self.me, &name, command)?.status != VolumeStatus::Started {
+                return Err(GlusterError::Refused { command: command.to_owned(), message: "not started".to_owned() });
+            }
+            world.take_turn(self.me, &name, command, None)?;
         }
         let online = |brick: &Brick| {
             let server = NodeAddress::parse(&brick.host).ok().and_then(|host| world.servers.get(&host));

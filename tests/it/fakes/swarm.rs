@@ -186,6 +186,10 @@ fn refused<T>(call: &'static str, message: &str) -> Result<T, SwarmError> {
 
 #[async_trait::async_trait]
 impl SwarmEngine for FakeEngine {
+    async fn version(&self) -> Result<String, SwarmError> {
+        self.call("version", false, |world, name| Ok(world.view(name).version))
+    }
+
     async fn inspect(&self) -> Result<Engine, SwarmError> {
         self.call("info", false, |world, name| Ok(world.view(name)))
     }

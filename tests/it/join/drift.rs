@@ -104,6 +104,23 @@ async fn foreign_bricks_are_refused() {
     assert!(world.hosts[1..].iter().all(|host| host.hand.mutations() == 0));
 }
 
+/// T14, T24: a host whose glusterd somebody else has taken into a pool gets no brick, and is left as it is.
+#[tokio::test]
+async fn a_captured_glusterd_is_refused() {
+    let world = World::started(2, Settings::default()).await;
+    join(&world.hosts[0]).await.unwrap();
+    world.captured(&world.hosts[1], "10.9.9.9");
+    let error = join(&world.hosts[1]).await.unwrap_err();
+    let JoinError::Host(refusals) = &error else { panic!("{error:?}") };
+    assert_eq!(*refusals, [Refusal::ForeignPool { peers: vec!["10.9.9.9".into()] }]);
+    assert_eq!(world.hosts[1].hand.mutations(), 0);
+    let status = world.status().await.to_string();
+    assert!(status.contains("10.9.9.9"), "the administrator learns of it: {status}");
+    // The peers of the controller's own pool are no strangers.
+    world.captured(&world.hosts[0], "10.0.0.2");
+    join(&world.hosts[0]).await.unwrap();
+}
+
 /// A volume that takes no writes is waited for, and mounting it again is no cure.
 #[tokio::test]
 async fn an_unwritable_volume_is_waited_for() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clusterctl::protocol::exchange::{Framer, MAX_REQUEST, Progress};
+use clusterctl::protocol::exchange::{Bad, Framer, MAX_REQUEST, Progress};
 use clusterctl::protocol::registration::RawRequest;
 use proptest::prelude::*;
 
@@ -28,7 +28,8 @@ fn decode(bytes: &[u8]) {
             // Refused or not, it must come to an end.
             drop(request.check());
         }
-    } else if bytes.len() <= MAX_REQUEST {
+    } else if bytes.len() <= MAX_REQUEST && found != Progress::Bad(Bad::TooDeep) {
+        // Depth apart: the decoder skips what it does not know without counting its levels.
         assert!(serde_json::from_slice::<RawRequest>(bytes).is_err(), "{}", bytes.escape_ascii());
     }
 }

@@ -107,7 +107,12 @@ impl World {
             fault = Some(Fault::Wedged);
         }
         self.take_turn(me, change.volume(), change.command(), Some((me, change.clone())))?;
-        self.apply(me, change, fault)
+        let marked: Vec<_> = self.marks.keys().cloned().collect();
+        let ended = self.apply(me, change, fault);
+        if fault == Some(Fault::Wedged) && self.files_at_wedge {
+            self.data.extend(self.marks.keys().filter(|key| !marked.contains(key)).cloned());
+        }
+        ended
     }
 
     /// Gets a volume's lock of all members, or waits for it with `stuck`.
