@@ -44,7 +44,7 @@ fn joins_wait_through_everything(cluster: &Cluster) {
         wait_until_all_said(cluster, &[1, 2, 3], "reason=controller-unreachable");
 
         cluster.init(&["--enable-glusterfs"]);
-        cluster.serve("--wait-for-minimum --min-managers 1 --min-workers 3");
+        cluster.serve("--admission open --plaintext --wait-for-minimum --min-managers 1 --min-workers 3");
         wait_until_all_said(cluster, &[1, 2, 3], "waiting: 1 of 1 managers and 2 of 3 workers have registered");
         let waiting = cluster.status();
         assert_eq!((&waiting["Gate"]["State"], &waiting["NodesTotal"]), (&"waiting".into(), &3.into()), "{waiting}");

@@ -1,6 +1,6 @@
 //! The demo's flow, and what the cluster that it makes goes through afterwards.
 
-use super::{BRICK, Cluster, MOUNT, PATIENCE, drift, requests};
+use super::{BRICK, Cluster, MOUNT, PATIENCE, drift};
 use crate::lab::{usable, wait_for};
 
 /// Four hosts: h1 to h3 form the cluster, h4 stays outside until it is asked in.
@@ -14,8 +14,6 @@ fn lab_a_cluster_from_bare_hosts() {
     no_token_is_written_anywhere(&cluster);
     joining_again_changes_nothing(&cluster, 1);
     joining_again_changes_nothing(&cluster, 2);
-    requests::garbage_is_answered_and_survived(&cluster);
-    requests::administration_is_not_on_the_network(&cluster);
     only_members_mount(&cluster);
     a_spare_host_leaves(&cluster);
     a_host_with_a_brick_stays(&cluster);

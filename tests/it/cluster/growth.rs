@@ -20,7 +20,7 @@ fn lab_a_killed_join_goes_on_and_its_volume_grows() {
 fn join_killed_at(cluster: &Cluster, n: u8, word: &str) -> Ended {
     // In the host itself, so that nothing but a pipe lies between the word and the kill.
     let script = r#"
-        exec 3< <(exec clusterctl node join --master "$0" 2>&1 >/dev/null)
+        exec 3< <(CLUSTERCTL_TOKEN="$2" exec clusterctl node join --master "$0" 2>&1 >/dev/null)
         join=$!
         while read -r line <&3; do
             printf '%s\n' "$line"
@@ -28,7 +28,7 @@ fn join_killed_at(cluster: &Cluster, n: u8, word: &str) -> Ended {
         done
         echo "it ended without a word of it"
         exit 9"#;
-    let invocation = cluster.lab.invocation(n, &["bash", "-c", script, &cluster.master(), word]);
+    let invocation = cluster.lab.invocation(n, &["bash", "-c", script, &cluster.master(), word, &cluster.token.get().unwrap()]);
     run(invocation.deadline(PATIENCE * 2)).unwrap().into()
 }
 

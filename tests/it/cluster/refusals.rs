@@ -35,7 +35,7 @@ fn lab_the_last_manager_does_not_leave() {
     }
     let cluster = Cluster::up("e2e-last", 2);
     cluster.init(&[]);
-    cluster.serve("");
+    cluster.serve("--admission open");
     cluster.join(1, &[]).succeeded().did(&[]);
     cluster.join(2, &[]).succeeded().did(&["join the Swarm"]);
     cluster.expect_ready(&[1, 2]);
