@@ -45,7 +45,9 @@ fn clear_text_gets_nothing(cluster: &Cluster) {
         let request = format!(r#"{{"hostname":"h1","action":"{action}","role":"manager"}}"#);
         let reply = exchange(address, request.as_bytes());
         assert_eq!((&reply["Status"], &reply["Code"]), (&"error".into(), &"tls-required".into()), "{action}: {reply}");
-        let inside = cluster.lab.ok(1, &["bash", "-c", &format!("exec 3<>/dev/tcp/127.0.0.1/7000; printf '{request}' >&3; cat <&3")]);
+        let inside = cluster
+            .lab
+            .ok(1, &["bash", "-c", &format!("exec 3<>/dev/tcp/127.0.0.1/7000; printf '{request}' >&3; cat <&3")]);
         assert!(inside.contains("tls-required") && !inside.contains("SWMTKN"), "loopback has no privileges: {inside}");
     }
     assert_eq!(cluster.status()["NodesTotal"], 1);
@@ -116,10 +118,7 @@ fn pending(cluster: &Cluster, hostname: &str) -> Value {
         let list = cluster.clusterctl(1, &["request", "list", "--output", "json"]).succeeded();
         let list: Value = serde_json::from_str(&list.stdout).unwrap();
         let mut rows = list["Requests"].as_array().unwrap().iter();
-        found = rows
-            .find(|row| row["Hostname"] == hostname && row["Status"] == "pending")
-            .cloned()
-            .unwrap_or_default();
+        found = rows.find(|row| row["Hostname"] == hostname && row["Status"] == "pending").cloned().unwrap_or_default();
         !found.is_null()
     });
     found
@@ -191,7 +190,11 @@ fn a_removed_host_stays_out(cluster: &Cluster, n: u8, token: &str) {
     let removed = cluster.clusterctl(1, &["node", "remove", &format!("h{n}"), "--yes"]).succeeded();
     assert!(removed.stdout.contains("removed") || removed.stdout.contains("took"), "{removed:?}");
     cluster.expect_ready(&[1, 2, 3]);
-    assert!(!cluster.swarm_nodes().iter().any(|node| node.starts_with(&format!("h{n} "))), "{:?}", cluster.swarm_nodes());
+    assert!(
+        !cluster.swarm_nodes().iter().any(|node| node.starts_with(&format!("h{n} "))),
+        "{:?}",
+        cluster.swarm_nodes()
+    );
     let back = cluster.clusterctl(n, &["node", "join", "--master", &cluster.master()]);
     assert_eq!(back.code, Some(11), "{back:?}");
     assert!(back.stderr.contains("reason=node-removed") || back.stderr.contains("reason=removed"), "{back:?}");
@@ -271,7 +274,8 @@ fn lab_the_literal_commands_with_an_approval() {
     }
     let cluster = Cluster::up("e2e-word", 2);
     cluster.clusterctl(1, &["master", "init"]).succeeded();
-    let serve = "nohup clusterctl master serve --wait-for-minimum --min-managers 1 --min-workers 1 >/var/log/serve 2>&1 &";
+    let serve =
+        "nohup clusterctl master serve --wait-for-minimum --min-managers 1 --min-workers 1 >/var/log/serve 2>&1 &";
     cluster.lab.ok(1, &["sh", "-c", serve]);
     std::thread::scope(|scope| {
         let join = scope.spawn(waiting_join(&cluster, 2));
