@@ -288,14 +288,10 @@ impl Authority {
         })?;
         let written = files::write_if_different(&self.path, &stored.encode(), 0o600);
         written.map_err(|source| AuthorityError::Io { path: self.path.clone(), source })?;
-        let rotated = Rotated {
-            active: signer.authority.fingerprint,
-            previous: old.active.authority.fingerprint,
-            trusted_until,
-        };
+        let rotated =
+            Rotated { active: signer.authority.fingerprint, previous: old.active.authority.fingerprint, trusted_until };
         let previous = stored.previous.is_some().then(|| Previous { signer: Arc::clone(&old.active), trusted_until });
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Current { active: signer, previous });
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Current { active: signer, previous });
         Ok(rotated)
     }
 

@@ -30,7 +30,9 @@ use super::provider::{SIGNATURES, provider};
 pub enum TlsClientError {
     #[error(transparent)]
     Chain(#[from] ChainError),
-    #[error("what answers there does not speak TLS: nothing was sent to it, since clear text could be read and changed by anybody in between")]
+    #[error(
+        "what answers there does not speak TLS: nothing was sent to it, since clear text could be read and changed by anybody in between"
+    )]
     ClearText,
     #[error("what answers there does not speak TLS 1.3, and nothing older is accepted")]
     OldVersion,

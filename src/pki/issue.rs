@@ -190,10 +190,7 @@ impl SigningAuthority {
 }
 
 /// A key with its certificates, as TLS wants them.
-pub(super) fn certified_key(
-    chain: Vec<CertificateDer<'static>>,
-    key: &KeyPair,
-) -> Result<CertifiedKey, rustls::Error> {
+pub(super) fn certified_key(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Result<CertifiedKey, rustls::Error> {
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     CertifiedKey::from_der(chain, private, &provider())
 }

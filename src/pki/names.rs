@@ -13,7 +13,9 @@ const MAX_ADMIN_NAME: usize = 64;
 
 /// Why a text cannot name an administrator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an administrator's name has 1 to 64 characters out of a-z, A-Z, 0-9, `.`, `_` and `-`, the first a letter or digit: {0:?}")]
+#[error(
+    "an administrator's name has 1 to 64 characters out of a-z, A-Z, 0-9, `.`, `_` and `-`, the first a letter or digit: {0:?}"
+)]
 pub struct AdminNameError(pub String);
 
 /// Checks an administrator's name.

@@ -34,7 +34,7 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
     let present = member.then_some(if engine.manager { Role::Manager } else { Role::Worker });
     let opted_out = settings.gluster.enabled == Some(false);
     let join = Join {
-        master,
+        link: Arc::new(super::link(master, &identity)?),
         identity,
         hostname,
         address,
@@ -46,7 +46,7 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
         timeout: settings.node.timeout,
         clock: Arc::new(SystemClock),
     };
-    let step = progress.step(format!("joining the cluster of {}", join.master));
+    let step = progress.step(format!("joining the cluster of {}", join.link.master));
     if dry_run {
         let (reply, plan) = join.dry_run().await.map_err(explain::join)?;
         return show_plan(&reply, &plan, output);
@@ -83,7 +83,7 @@ pub(super) fn take_turn(directory: &Path) -> Result<Turn, Failure> {
 fn remember(directory: &Path, join: &Join, joined: &Joined) -> Result<(), Failure> {
     let membership = Membership {
         version: membership::VERSION,
-        master: join.master.to_string(),
+        master: join.link.master.to_string(),
         cluster_id: joined.cluster_id.clone(),
         hostname: join.hostname.to_string(),
         address: join.address.to_string(),
