@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clusterctl::clock::SystemClock;
-use clusterctl::controller::listener::{Handler, ListenOptions, Listener, Peer};
+use clusterctl::controller::listener::{ClearText, Handler, ListenOptions, Listener, Peer};
 use clusterctl::controller::store::{Machine, RecordError, RowChange, Store, StoreOptions};
 use clusterctl::pki::{Authority, ServerTls};
 use clusterctl::protocol::registration::{RawRequest, Request};
@@ -86,7 +86,11 @@ impl Handler for Registry {
 #[tokio::main]
 pub(crate) async fn store(address: &str, dir: &Path) {
     let store = Store::open(dir, StoreOptions::default()).await.unwrap();
-    let options = ListenOptions { tcp: vec![address.parse().unwrap()], ..ListenOptions::default() };
+    let options = ListenOptions {
+        tcp: vec![address.parse().unwrap()],
+        clear_text: ClearText::Private,
+        ..ListenOptions::default()
+    };
     let listener = Listener::bind(&options).await.unwrap();
     let (_stop, stopped) = watch::channel(false);
     listener.serve(Arc::new(Registry(store)), stopped).await;

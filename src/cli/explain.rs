@@ -12,6 +12,7 @@ use crate::nodeagent::client::ClientError;
 use crate::nodeagent::conversation::ConversationError;
 use crate::nodeagent::join::JoinError;
 use crate::nodeagent::leave::LeaveError;
+use crate::pki::TlsClientError;
 use crate::providers::overlay::OverlayError;
 use crate::providers::swarm::SwarmError;
 
@@ -51,6 +52,10 @@ pub(super) fn serve(error: ServeError) -> Failure {
         ServeError::Commit(_) => {
             Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("see whether the disk is full (`df -h`), then start it again")
         }
+        ServeError::Authority(_) => Failure::new(Exit::StorageUnsafe, error).reason("authority").hint(
+            "nothing was changed; run as root, or restore the file from a backup: with another CA no node would know this controller",
+        ),
+        ServeError::Tls(_) => Failure::new(Exit::Bug, error).reason("bug").hint("please report this"),
         ServeError::OwnHost(refusal) => {
             let (reason, hint) = (refusal.code(), refusal.hint());
             Failure::new(Exit::InvalidInput, ServeError::OwnHost(refusal)).reason(reason).hint(hint)
@@ -175,6 +180,25 @@ fn conversation(error: ConversationError) -> Failure {
 }
 
 fn unreachable(error: ClientError) -> Failure {
+    match &error {
+        ClientError::Tls { source: TlsClientError::Chain(_), .. } => {
+            return Failure::new(Exit::Auth, error).reason("other-authority").hint(
+                "nothing was sent; compare with `clusterctl master cert show` on the master: if its CA was replaced or is a new cluster's, join with a new token, else look for who answers at that address",
+            );
+        }
+        ClientError::Tls { source: TlsClientError::OldVersion, .. } => {
+            return Failure::new(Exit::Incompatible, error)
+                .reason("tls-version")
+                .hint("nothing was sent; see what answers at that address, and that nothing in between changes TLS");
+        }
+        ClientError::Clock { .. } => {
+            return Failure::new(Exit::Waiting, error)
+                .reason("clock-skew")
+                .hint("set the clocks with `timedatectl set-ntp true` on both hosts, then join again")
+                .next("clusterctl node join");
+        }
+        _ => {}
+    }
     if error.is_final() {
         return Failure::new(Exit::InvalidInput, error)
             .reason("not-a-controller")

@@ -5,14 +5,19 @@ mod leave;
 mod status;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use super::flags::{NodeArgs, OverlayArgs, StorageSwitch};
 use super::{Exit, Failure, Outcome, OutputFormat};
+use crate::clock::SystemClock;
 use crate::config::layer::Flags;
 use crate::config::{MasterAddress, Settings};
+use crate::nodeagent::client::Link;
+use crate::nodeagent::identity::NodeIdentity;
 use crate::nodeagent::membership;
+use crate::pki::Trust;
 
 pub(super) const ABOUT: &str = "Join this host to a cluster, look at it, or leave";
 
@@ -114,6 +119,12 @@ impl NodeCommand {
             Self::Status(StatusArgs {}) => status::run(&settings, output).await,
         }
     }
+}
+
+/// The way to the master. Whoever answers first is taken for it.
+fn link(master: MasterAddress, identity: &NodeIdentity) -> Result<Link, Failure> {
+    let shown = identity.credentials(None).map_err(|error| Failure::new(Exit::Bug, error).reason("node-key"))?;
+    Ok(Link::new(master, Trust::FirstUse, shown, Arc::new(SystemClock)))
 }
 
 /// The master: as set, or the one of the last join.

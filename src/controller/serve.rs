@@ -20,6 +20,7 @@ use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
 use crate::cluster::OverlayConfig;
+use crate::pki::{Authority, AuthorityError, ServerTls};
 use crate::protocol::registration::Registration;
 use crate::providers::gluster::StoragePool;
 use crate::providers::swarm::{LocalState, SwarmEngine};
@@ -62,6 +63,10 @@ pub enum ServeError {
     Commit(#[source] CommitError),
     #[error("the controller cannot listen")]
     Listen(#[source] ListenError),
+    #[error("the cluster's CA cannot be used")]
+    Authority(#[source] AuthorityError),
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
     #[error("this host cannot be registered")]
     OwnHost(#[source] admission::Refusal),
     #[error("`{field}` is on record as `{recorded}`, and nodes hold bricks for it; it cannot become `{asked}`")]
@@ -87,6 +92,7 @@ pub async fn run(
         Store::open(&options.state_dir, StoreOptions::default()).await.map_err(ServeError::Open)?;
     refuse_empty_state(&store, &options).await?;
     initialise(&store, options.clock.as_ref()).await?;
+    let authority = authority(&store, &options)?;
     configure_storage(&store, &options.storage).await?;
     let own_address = register_own_host(&store, &options).await?;
 
@@ -119,7 +125,9 @@ pub async fn run(
         said: std::sync::Mutex::default(),
         listener: std::sync::OnceLock::new(),
     });
-    let listener = Listener::bind(&options.listen).await.map_err(ServeError::Listen)?;
+    let tls = ServerTls::new(authority, Arc::clone(&door.clock)).map_err(ServeError::Tls)?;
+    let listen = ListenOptions { tls: Some(Arc::new(tls)), ..options.listen };
+    let listener = Listener::bind(&listen).await.map_err(ServeError::Listen)?;
     // Set once, here.
     door.listener.set(listener.monitor()).ok();
     ready(&listener);
@@ -164,6 +172,18 @@ pub(super) async fn initialise(store: &Store<ClusterState>, clock: &dyn Clock) -
     tracing::info!(cluster = cluster_id, "a new cluster");
     commit(store, Command::Initialise { cluster_id, at: clock.now() }).await?;
     Ok(true)
+}
+
+/// Where the CA lies, below the controller's own directory.
+pub const AUTHORITY_DIR: &str = "authority";
+
+/// The cluster's CA, made now if there is none.
+fn authority(store: &Store<ClusterState>, options: &ServeOptions) -> Result<Arc<Authority>, ServeError> {
+    let cluster_id = store.read(|state| state.cluster_id().unwrap_or_default().to_owned());
+    let directory = options.state_dir.join(AUTHORITY_DIR);
+    let authority = Authority::create(&directory, &cluster_id, options.clock.now()).map_err(ServeError::Authority)?;
+    tracing::info!(authority = %authority.fingerprint(), "nodes know this controller by its CA");
+    Ok(Arc::new(authority))
 }
 
 /// Records what the operator says about storage; says whether that was news.

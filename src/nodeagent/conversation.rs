@@ -4,14 +4,14 @@
 //! The first question is answered at once, so that the reason for waiting is known; the following ones may be held
 //! back by the controller until there is news.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, chance};
-use super::client::{self, ClientError};
+use super::client::{self, ClientError, Link};
 use crate::causes::chain;
-use crate::config::MasterAddress;
 use crate::protocol::registration::RawRequest;
 use crate::protocol::reply::{Reason, Reply, Status};
 
@@ -19,9 +19,9 @@ use crate::protocol::reply::{Reason, Reply, Status};
 const HOLD: Duration = Duration::from_secs(20);
 
 /// A conversation with one controller, until a deadline.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Conversation {
-    pub master: MasterAddress,
+    pub link: Arc<Link>,
     pub deadline: Instant,
     /// What the deadline was made from, for the message.
     pub timeout: Duration,
@@ -67,7 +67,8 @@ impl Conversation {
         let mut hold = Duration::ZERO;
         loop {
             let asked = Instant::now();
-            let short = match client::ask(&self.master, &RawRequest { wait_ms: millis(hold), ..request() }).await {
+            let request = RawRequest { wait_ms: millis(hold), ..request() };
+            let short = match client::ask(&self.link, &request).await.map(|answer| answer.reply) {
                 Ok(reply) if reply.status == Status::Error => {
                     return Err(ConversationError::Refused {
                         code: reply.code,

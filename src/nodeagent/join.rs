@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::{self, ClientError};
+use super::client::{self, ClientError, Link};
 use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::{Hostname, NodeAddress, OverlayConfig, Role};
-use crate::config::MasterAddress;
 use crate::converge::apply::{StepCause, StepError, apply};
 use crate::converge::desired::{Desired, StorageDesired};
 use crate::converge::observe::{Hands, ObserveError, observe};
@@ -29,7 +28,8 @@ use crate::providers::swarm::{Engine, SwarmError};
 
 /// What a join works with.
 pub struct Join {
-    pub master: MasterAddress,
+    /// The way to the controller.
+    pub link: Arc<Link>,
     pub identity: NodeIdentity,
     pub hostname: Hostname,
     pub address: NodeAddress,
@@ -155,7 +155,7 @@ impl Join {
     }
 
     fn conversation(&self) -> Conversation {
-        Conversation { master: self.master.clone(), deadline: Instant::now() + self.timeout, timeout: self.timeout }
+        Conversation { link: Arc::clone(&self.link), deadline: Instant::now() + self.timeout, timeout: self.timeout }
     }
 
     /// The hosts reach each other before they become a Swarm (S2-33, S2-64).
@@ -215,7 +215,8 @@ impl Join {
     }
 
     async fn send_report(&self, report: &Mutex<RawReport>, wait_ms: u64) -> Result<Reply, ClientError> {
-        client::ask(&self.master, &RawRequest { wait_ms, ..self.status_request(report) }).await
+        let request = RawRequest { wait_ms, ..self.status_request(report) };
+        client::ask(&self.link, &request).await.map(|answer| answer.reply)
     }
 
     /// Brings the host into the Swarm.

@@ -1,11 +1,10 @@
 //! `node leave`: takes the host out of the shared volume's mounts, the Swarm and the controller's record. Refused
 //! where something would be lost with it.
 
-use super::client::{self, ClientError};
+use super::client::{self, ClientError, Link};
 use super::identity::NodeIdentity;
 use super::membership::Membership;
 use crate::cluster::{BrickPath, Hostname, MountPoint, Role, VolumeName};
-use crate::config::MasterAddress;
 use crate::converge::observe::Hands;
 use crate::protocol::registration::{PROTOCOL, RawRequest};
 use crate::protocol::reply::{Reply, Status};
@@ -14,7 +13,8 @@ use crate::providers::swarm::{LocalState, SwarmError};
 
 /// What a leave works with.
 pub struct Leave {
-    pub master: MasterAddress,
+    /// The way to the controller.
+    pub link: Link,
     pub identity: NodeIdentity,
     pub hostname: Hostname,
     /// What this host remembers of its join.
@@ -135,7 +135,7 @@ impl Leave {
             protocol: PROTOCOL,
             ..RawRequest::default()
         };
-        let reply = client::ask(&self.master, &request).await.map_err(LeaveError::Unreachable)?;
+        let reply = client::ask(&self.link, &request).await.map_err(LeaveError::Unreachable)?.reply;
         match reply.status {
             Status::Error if reply.code != "unknown-node" => {
                 Err(LeaveError::Refused { code: reply.code, message: reply.message, hint: reply.hint })

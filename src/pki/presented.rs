@@ -120,16 +120,16 @@ mod tests {
     #[test]
     fn wrong_clocks_are_named() {
         insta::assert_snapshot!(judged(Some("2026-06-01T00:00:00Z"), "1970-01-01T00:00:10Z").unwrap_err(), @"the clock of this host is 56 years and 164 days behind the controller's: it shows 1970-01-01T00:00:10Z, the controller's 2026-06-01T00:00:00Z; by the controller's certificate, it is this host's that is wrong");
-        insta::assert_snapshot!(judged(Some("2031-06-01T00:00:00Z"), "2026-06-01T00:00:00Z").unwrap_err(), @"");
-        insta::assert_snapshot!(judged(Some("2026-06-01T00:00:00Z"), "2026-06-01T00:07:30Z").unwrap_err(), @"");
+        insta::assert_snapshot!(judged(Some("2031-06-01T00:00:00Z"), "2026-06-01T00:00:00Z").unwrap_err(), @"the clock of this host is 5 years and 1 day behind the controller's: it shows 2026-06-01T00:00:00Z, the controller's 2031-06-01T00:00:00Z; by the controller's certificate, it is the controller's that is wrong");
+        insta::assert_snapshot!(judged(Some("2026-06-01T00:00:00Z"), "2026-06-01T00:07:30Z").unwrap_err(), @"the clock of this host is 7 minutes and 30 seconds ahead of the controller's: it shows 2026-06-01T00:07:30Z, the controller's 2026-06-01T00:00:00Z");
     }
 
     /// Also a controller that keeps its time to itself is held to its certificate.
     #[test]
     fn certificates_that_do_not_hold_are_named() {
-        insta::assert_snapshot!(judged(Some("2027-01-04T00:00:00Z"), "2027-01-04T00:01:00Z").unwrap_err(), @"");
-        insta::assert_snapshot!(judged(None, "2029-01-01T06:00:00Z").unwrap_err(), @"");
-        insta::assert_snapshot!(judged(None, "2025-12-31T22:59:59Z").unwrap_err(), @"");
+        insta::assert_snapshot!(judged(Some("2027-01-04T00:00:00Z"), "2027-01-04T00:01:00Z").unwrap_err(), @"the controller's certificate ended 3 days ago, at 2027-01-01T00:00:00Z: the time there is 2027-01-04T00:00:00Z");
+        insta::assert_snapshot!(judged(None, "2029-01-01T06:00:00Z").unwrap_err(), @"the controller's certificate ended 2 years and 1 day ago, at 2027-01-01T00:00:00Z: the time there is 2029-01-01T06:00:00Z");
+        insta::assert_snapshot!(judged(None, "2025-12-31T22:59:59Z").unwrap_err(), @"the controller's certificate begins in 1 second, at 2025-12-31T23:00:00Z: the time there is 2025-12-31T22:59:59Z");
     }
 
     #[test]

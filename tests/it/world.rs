@@ -6,22 +6,24 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use clusterctl::clock::{Clock, SystemClock};
 use clusterctl::cluster::OverlayConfig;
-use clusterctl::cluster::{BrickPath, Hostname, MountPoint, NodeAddress, NodeId, Role, VolumeName};
+use clusterctl::cluster::{BrickPath, Hostname, KeyFingerprint, MountPoint, NodeAddress, NodeId, Role, VolumeName};
 use clusterctl::config::{MasterAddress, MasterHost};
 use clusterctl::controller::admission::{Admission, Policy};
 use clusterctl::controller::command::{StorageRecord, Thresholds};
 use clusterctl::controller::init::{self, InitOptions};
-use clusterctl::controller::listener::ListenOptions;
+use clusterctl::controller::listener::{ClearText, ListenOptions};
 use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoice};
 use clusterctl::converge::observe::{Hands, ObserveError};
+use clusterctl::nodeagent::client::Link;
 use clusterctl::nodeagent::identity::NodeIdentity;
 use clusterctl::nodeagent::join::{Join, JoinError, Joined};
+use clusterctl::pki::{Authority, Trust};
 use clusterctl::protocol::registration::{Facts, Identity, PROTOCOL, Registration};
 use clusterctl::providers::brick_records::BrickRecords;
 use clusterctl::providers::gluster::peers_directory::PeersDirectory;
@@ -102,17 +104,23 @@ pub(crate) struct Host {
     pub(crate) address: NodeAddress,
     pub(crate) engine: FakeEngine,
     pub(crate) hand: FakeHost,
+    pub(crate) identity: NodeIdentity,
     hands: Hands,
     master: MasterAddress,
+    /// The CA of the world's controller, once there is one.
+    authority: Arc<OnceLock<KeyFingerprint>>,
 }
 
 impl Host {
     pub(crate) fn node_id(&self) -> NodeId {
-        NodeId::of_public_key(self.name.as_str().as_bytes())
+        self.identity.node_id.clone()
     }
 
-    fn identity(&self) -> NodeIdentity {
-        NodeIdentity { node_id: self.node_id() }
+    /// The way to the controller, which shows this host's key and is for the world's controller alone.
+    pub(crate) fn link(&self) -> Link {
+        let trust = self.authority.get().map_or(Trust::FirstUse, |authority| Trust::Pinned(vec![*authority]));
+        let shown = self.identity.credentials(None).unwrap();
+        Link::new(self.master.clone(), trust, shown, Arc::new(SystemClock))
     }
 
     /// Joins as `node join` does.
@@ -129,8 +137,8 @@ impl Host {
         timeout: Duration,
     ) -> Result<Joined, JoinError> {
         let join = Join {
-            master: self.master.clone(),
-            identity: self.identity(),
+            link: Arc::new(self.link()),
+            identity: self.identity.clone(),
             hostname: self.name.clone(),
             address: self.address,
             role,
@@ -195,6 +203,7 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) settings: Settings,
     pub(crate) door: SocketAddr,
+    authority: Arc<OnceLock<KeyFingerprint>>,
     scratch: tempfile::TempDir,
     running: Option<Running>,
 }
@@ -215,6 +224,7 @@ impl World {
         let addresses: Vec<NodeAddress> = (1..=count).map(address).collect();
         let (swarm, gluster) = (FakeSwarmWorld::new(), FakeGlusterWorld::new(&addresses));
         let (scratch, door) = (tempfile::tempdir().unwrap(), reserve());
+        let authority = Arc::new(OnceLock::new());
         let host = |n: usize| {
             let (name, me) = (format!("h{n}"), address(n));
             let engine = swarm.engine(&name, me.to_string().as_str());
@@ -229,10 +239,19 @@ impl World {
                 persistence: Arc::new(FakeBoot(hand.clone())),
             };
             let master = MasterAddress { host: MasterHost::Ip(door.ip()), port: door.port() };
-            Host { name: Hostname::parse(&name).unwrap(), address: me, engine, hand, hands, master }
+            Host {
+                name: Hostname::parse(&name).unwrap(),
+                address: me,
+                engine,
+                hand,
+                identity: NodeIdentity::of_key(rcgen::KeyPair::generate().unwrap()),
+                hands,
+                master,
+                authority: Arc::clone(&authority),
+            }
         };
         let hosts = (1..=count).map(host).collect();
-        Self { gluster, hosts, settings, door, scratch, running: None }
+        Self { gluster, hosts, settings, door, authority, scratch, running: None }
     }
 
     /// A glusterd that this host's glusterd has been made a peer of.
@@ -300,7 +319,9 @@ impl World {
             listen: ListenOptions {
                 tcp: vec![self.door],
                 unix: Some(self.socket()),
+                clear_text: ClearText::Private,
                 per_address: 1_000,
+                held_per_address: 1_000,
                 drain: Duration::from_millis(20),
                 ..ListenOptions::default()
             },
@@ -323,6 +344,9 @@ impl World {
             return task.await.unwrap();
         }
         self.running = Some(Running { stop, task });
+        let directory = self.state_dir().join(serve::AUTHORITY_DIR);
+        let found = Authority::load(&directory).unwrap().unwrap().fingerprint();
+        assert_eq!(*self.authority.get_or_init(|| found), found, "a controller keeps its CA");
         Ok(())
     }
 

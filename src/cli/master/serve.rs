@@ -13,7 +13,7 @@ use crate::cluster::OverlayConfig;
 use crate::config::Settings;
 use crate::controller::admission::{Admission, Policy};
 use crate::controller::command::Thresholds;
-use crate::controller::listener::{ListenOptions, Listener};
+use crate::controller::listener::{ClearText, ListenOptions, Listener};
 use crate::controller::serve::{self, ServeError, ServeOptions};
 use crate::controller::store::OpenError;
 use crate::nodeagent::facts::{self, gluster_ability};
@@ -58,7 +58,7 @@ fn ready(listener: &Listener) {
         tracing::info!(%address, "listening for nodes");
     }
     tracing::warn!(
-        "admission is open and text is clear: whoever reaches this port can join; keep it inside a trusted network"
+        "admission is open and clear text is answered: whoever reaches this port can join; keep it inside a trusted network"
     );
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
 }
@@ -101,6 +101,7 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         listen: ListenOptions {
             tcp: vec![master.listen],
             unix: Some(settings.common.socket.as_path().to_owned()),
+            clear_text: ClearText::Private,
             max_connections: master.max_connections as usize,
             per_address: master.max_connections_per_address as usize,
             ..ListenOptions::default()

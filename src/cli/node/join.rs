@@ -39,7 +39,7 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
     };
     let opted_out = settings.gluster.enabled == Some(false);
     let join = Join {
-        master,
+        link: Arc::new(super::link(master, &identity)?),
         identity,
         hostname,
         address,
@@ -51,7 +51,7 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
         timeout: settings.node.timeout,
         clock: Arc::new(SystemClock),
     };
-    let step = progress.step(format!("joining the cluster of {}", join.master));
+    let step = progress.step(format!("joining the cluster of {}", join.link.master));
     if dry_run {
         let (reply, plan) = join.dry_run().await.map_err(explain::join)?;
         return show_plan(&reply, &plan, output);
@@ -88,7 +88,7 @@ pub(super) fn take_turn(directory: &Path) -> Result<Turn, Failure> {
 fn remember(directory: &Path, join: &Join, joined: &Joined) -> Result<(), Failure> {
     let membership = Membership {
         version: membership::VERSION,
-        master: join.master.to_string(),
+        master: join.link.master.to_string(),
         cluster_id: joined.cluster_id.clone(),
         hostname: join.hostname.to_string(),
         address: join.address.to_string(),

@@ -25,7 +25,7 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
     };
     let _turn = super::join::take_turn(&directory)?;
     let leave = Leave {
-        master: super::master(settings, &directory)?,
+        link: super::link(super::master(settings, &directory)?, &identity)?,
         identity,
         hostname: this_host::hostname(settings)?,
         member: membership::load(&directory).map_err(io)?,
