@@ -20,6 +20,7 @@ mod provider;
 pub mod server;
 
 pub use authority::{Authority, AuthorityError};
+pub use certificate::authorities_in;
 pub use chain::{ChainError, Trust};
 pub use client::{TlsClientError, connect};
 pub use credentials::{ClientIdentity, CredentialsError};

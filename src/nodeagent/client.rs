@@ -3,7 +3,7 @@
 //! All of it is on TLS; there is no way back to clear text.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
@@ -12,10 +12,12 @@ use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::identity::NodeIdentity;
+use super::keyring::{Keyring, KeyringError};
 use crate::clock::Clock;
 use crate::cluster::KeyFingerprint;
 use crate::config::{MasterAddress, MasterHost};
-use crate::pki::{self, ChainError, ClientIdentity, ClockError, Presented, TlsClientError, Trust};
+use crate::pki::{self, ChainError, ClientIdentity, ClockError, CredentialsError, TlsClientError, Trust};
 use crate::protocol::exchange::{self, Deadlines, ExchangeError};
 use crate::protocol::registration::RawRequest;
 use crate::protocol::reply::Reply;
@@ -44,6 +46,19 @@ pub enum ClientError {
         #[source]
         source: ClockError,
     },
+    /// The controller has answered, and acted on the request.
+    #[error("what the controller at {address} gave this host cannot be kept")]
+    Keep {
+        address: SocketAddr,
+        #[source]
+        source: KeyringError,
+    },
+    #[error("the certificate that the controller at {address} gave this host cannot be used")]
+    Certificate {
+        address: SocketAddr,
+        #[source]
+        source: CredentialsError,
+    },
     #[error("no answer from the controller at {address}")]
     Exchange {
         address: SocketAddr,
@@ -61,21 +76,26 @@ impl ClientError {
                 matches!(source, ExchangeError::Http | ExchangeError::NotJson | ExchangeError::Decode(_))
             }
             Self::Tls { source, .. } => source.is_final(),
-            Self::Clock { .. } => true,
+            Self::Clock { .. } | Self::Keep { .. } | Self::Certificate { .. } => true,
             Self::Resolve(..) | Self::Connect { .. } => false,
         }
     }
 }
 
-/// Everything that an exchange needs to know of the two sides.
+/// Everything that an exchange needs to know of the two sides, and what they learn of each other on the way: which CAs
+/// are the controller's, and the certificate that this host is given.
 pub struct Link {
     pub master: MasterAddress,
+    sides: Mutex<Sides>,
+    kept: Option<(Keyring, NodeIdentity)>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+struct Sides {
     /// What this host shows of itself.
     identity: ClientIdentity,
     trust: Trust,
-    /// The CA of the first controller that answered.
-    met: OnceLock<KeyFingerprint>,
-    clock: Arc<dyn Clock>,
 }
 
 /// A reply and who gave it.
@@ -87,33 +107,66 @@ pub struct Answer {
 }
 
 impl Link {
-    /// A link to the controller at `master`.
+    /// A link to the controller at `master` that keeps what it learns for as long as it lives.
     #[must_use]
     pub fn new(master: MasterAddress, trust: Trust, identity: ClientIdentity, clock: Arc<dyn Clock>) -> Self {
-        Self { master, identity, trust, met: OnceLock::new(), clock }
+        Self { master, sides: Mutex::new(Sides { identity, trust }), kept: None, clock }
     }
 
-    /// The CA of the first controller that answered: one that is pinned, or the one that was met at the first use.
+    /// Keeps in `keyring` what `node` learns.
     #[must_use]
-    pub fn authority(&self) -> Option<KeyFingerprint> {
-        self.met.get().copied()
+    pub fn keeping(self, keyring: Keyring, node: NodeIdentity) -> Self {
+        Self { kept: Some((keyring, node)), ..self }
     }
 
-    /// Whom to trust now: after a first use without a pin, the one that was met and nobody else.
-    fn trust(&self) -> Trust {
-        match (&self.trust, self.met.get()) {
-            (Trust::FirstUse, Some(met)) => Trust::Pinned(vec![*met]),
-            (trust, _) => trust.clone(),
-        }
+    fn sides(&self) -> MutexGuard<'_, Sides> {
+        self.sides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes whom the handshake was with. Of two first uses at the same moment, the later one has to meet the same CA.
-    fn meet(&self, presented: &Presented) -> Result<(), ChainError> {
-        let met = *self.met.get_or_init(|| presented.authority);
-        if self.trust == Trust::FirstUse && met != presented.authority {
-            return Err(ChainError::OtherAuthority { pinned: vec![met], found: Some(presented.authority) });
+    fn meet(&self, address: SocketAddr, authority: KeyFingerprint) -> Result<(), ClientError> {
+        let mut sides = self.sides();
+        if let Trust::Pinned(pinned) = &sides.trust {
+            if pinned.contains(&authority) {
+                return Ok(());
+            }
+            let error = ChainError::OtherAuthority { pinned: pinned.clone(), found: Some(authority) };
+            return Err(ClientError::Tls { address, source: error.into() });
+        }
+        tracing::warn!(
+            %authority,
+            "first contact, and no token that names the cluster's CA: this one is trusted from now on; compare it with `clusterctl master cert show` on the master"
+        );
+        sides.trust = Trust::Pinned(vec![authority]);
+        drop(sides);
+        self.keep(address, |keyring| keyring.trust(&[authority]))
+    }
+
+    /// Takes over what a reply says of CAs and certificate. The reply comes from a controller that was trusted before it.
+    fn learn(&self, address: SocketAddr, authority: KeyFingerprint, reply: &Reply) -> Result<(), ClientError> {
+        let authorities = pki::authorities_in(&reply.authorities);
+        // A list without the one that gives it would shut the controller out.
+        if authorities.contains(&authority) {
+            let news = Trust::Pinned(authorities.clone());
+            if std::mem::replace(&mut self.sides().trust, news.clone()) != news || self.kept.is_some() {
+                self.keep(address, |keyring| keyring.trust(&authorities))?;
+            }
+        }
+        if let (false, Some((_, node))) = (reply.certificate.is_empty(), &self.kept) {
+            let shown = node.credentials(Some(&reply.certificate));
+            self.sides().identity = shown.map_err(|source| ClientError::Certificate { address, source })?;
+            self.keep(address, |keyring| keyring.keep_certificate(&reply.certificate))?;
         }
         Ok(())
+    }
+
+    fn keep(
+        &self,
+        address: SocketAddr,
+        change: impl FnOnce(&Keyring) -> Result<(), KeyringError>,
+    ) -> Result<(), ClientError> {
+        let Some((keyring, _)) = &self.kept else { return Ok(()) };
+        change(keyring).map_err(|source| ClientError::Keep { address, source })
     }
 }
 
@@ -131,15 +184,16 @@ pub async fn ask(link: &Link, request: &RawRequest) -> Result<Answer, ClientErro
     };
     // The request is one small segment; waiting for more only costs time.
     stream.set_nodelay(true).ok();
-    let untrusted = |source| ClientError::Tls { address, source };
-    let (trust, deadline) = (link.trust(), Instant::now() + deadlines.connect);
-    let (mut stream, presented) = pki::connect(stream, &trust, &link.identity, deadline).await.map_err(untrusted)?;
-    link.meet(&presented).map_err(|error| untrusted(error.into()))?;
+    let (Sides { identity, trust }, deadline) = (link.sides().clone(), Instant::now() + deadlines.connect);
+    let connected = pki::connect(stream, &trust, &identity, deadline).await;
+    let (mut stream, presented) = connected.map_err(|source| ClientError::Tls { address, source })?;
+    link.meet(address, presented.authority)?;
     let failed = |source| ClientError::Exchange { address, source };
     let bytes = exchange::call(&mut stream, request, &deadlines).await.map_err(failed)?;
     let reply: Reply = exchange::decode(&bytes).map_err(failed)?;
     let server_time = reply.server_time.parse::<Timestamp>().ok();
     presented.judge(server_time, link.clock.now()).map_err(|source| ClientError::Clock { address, source })?;
+    link.learn(address, presented.authority, &reply)?;
     Ok(Answer { reply, authority: presented.authority })
 }
 

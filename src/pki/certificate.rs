@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage};
 
@@ -39,6 +40,13 @@ pub(super) fn spki_of(certificate: &EndEntityCert<'_>) -> Vec<u8> {
 /// The fingerprint of a CA's key; `None` if this is no certificate.
 pub(super) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Option<KeyFingerprint> {
     EndEntityCert::try_from(certificate).ok().map(|read| KeyFingerprint::of_public_key(&spki_of(&read)))
+}
+
+/// The fingerprints of the CAs in a bundle (PEM), in its order; what is no certificate is left out.
+#[must_use]
+pub fn authorities_in(bundle: &str) -> Vec<KeyFingerprint> {
+    let certificates = CertificateDer::pem_slice_iter(bundle.as_bytes()).filter_map(Result::ok);
+    certificates.filter_map(|certificate| fingerprint_of(&certificate)).collect()
 }
 
 /// From when until when it holds.
