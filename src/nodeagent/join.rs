@@ -14,7 +14,7 @@ use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
 use crate::causes::chain;
 use crate::clock::Clock;
-use crate::cluster::{Hostname, NodeAddress, OverlayConfig, Role};
+use crate::cluster::{Hostname, JoinToken, NodeAddress, OverlayConfig, Role};
 use crate::converge::apply::{StepCause, StepError, apply};
 use crate::converge::desired::{Desired, StorageDesired};
 use crate::converge::observe::{Hands, ObserveError, observe};
@@ -34,6 +34,8 @@ pub struct Join {
     pub hostname: Hostname,
     pub address: NodeAddress,
     pub role: Option<Role>,
+    /// What lets this host in; one that is a member needs none.
+    pub token: Option<JoinToken>,
     pub facts: Facts,
     /// This host's own overlay settings, instead of the controller's.
     pub overlay: Option<OverlayConfig>,
@@ -196,6 +198,7 @@ impl Join {
             gluster_capable: self.facts.gluster_capable,
             gluster_client_only: self.facts.gluster_client_only,
             timestamp: self.clock.now().to_string(),
+            token: self.token.as_ref().map(JoinToken::reveal).unwrap_or_default(),
             ..self.request()
         }
     }
