@@ -9,7 +9,7 @@ use crate::cli::output::print;
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, explain, this_host};
 use crate::clock::SystemClock;
-use crate::cluster::{OverlayConfig, Role};
+use crate::cluster::{JoinToken, OverlayConfig, Role};
 use crate::config::Settings;
 use crate::converge::plan::Plan;
 use crate::nodeagent::facts::{self, gluster_ability};
@@ -19,7 +19,15 @@ use crate::protocol::reply::Reply;
 use crate::providers::swarm::LocalState;
 
 /// `clusterctl node join`.
-pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat) -> Result<Outcome, Failure> {
+pub(super) async fn run(
+    settings: &Settings,
+    token: Option<JoinToken>,
+    dry_run: bool,
+    output: OutputFormat,
+) -> Result<Outcome, Failure> {
+    if let Some(token) = &token {
+        tracing::info!(token = %token.id, "joining with a token");
+    }
     let directory = this_host::node_dir(settings);
     let _turn = take_turn(&directory)?;
     let master = super::master(settings, &directory)?;
