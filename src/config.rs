@@ -14,6 +14,7 @@ mod values;
 pub mod yaml;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -36,6 +37,7 @@ pub struct Settings {
     pub gluster: Gluster,
     pub master: Master,
     pub node: Node,
+    pub admin: Admin,
 }
 
 /// What every command needs.
@@ -132,4 +134,14 @@ pub struct Node {
     pub hostname: Option<Hostname>,
     /// How long a join may take in all.
     pub timeout: Duration,
+    /// The admission token, as it was given: not judged yet.
+    pub token: Option<Secret>,
+}
+
+/// Who administers which controller from afar; unset, the one on this host is asked through its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    pub controller: Option<MasterAddress>,
+    /// The administrator's file.
+    pub cert: Option<PathBuf>,
 }

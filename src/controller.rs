@@ -2,7 +2,8 @@
 //!
 //! A request comes in through [`listener`], is answered by [`front_door`], which asks the deciding modules
 //! ([`admission`], [`gate`], [`assignment`], [`reply`]) and commits [`command`]s to the [`store`], where [`state`]
-//! applies them. Beside it [`reconcile`] carries out [`storage_plan`]. [`serve`] and [`init`] put it all together.
+//! applies them. Beside it [`reconcile`] carries out [`storage_plan`],
+//! and [`removal`] takes a node out of the Swarm. [`serve`] and [`init`] put it all together.
 
 pub mod admission;
 pub mod assignment;
@@ -13,6 +14,7 @@ pub mod init;
 pub mod listener;
 pub mod overview;
 pub mod reconcile;
+pub mod removal;
 pub mod reply;
 pub mod serve;
 pub mod state;

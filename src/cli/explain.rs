@@ -1,5 +1,6 @@
 //! Errors of the layers below, said to the operator: exit code, reason and the way out.
 
+use super::controller_access::RemoteError;
 use super::{Exit, Failure};
 use crate::controller::init::InitError;
 use crate::controller::listener::ListenError;
@@ -136,7 +137,7 @@ pub(super) fn leave(error: LeaveError) -> Failure {
         LeaveError::Unreachable(error) => unreachable(error),
         LeaveError::Refused { ref code, ref hint, .. } => {
             let (code, hint) = (code.clone(), hint.clone());
-            Failure::new(Exit::InvalidInput, error).reason(code).hint(hint)
+            Failure::new(refusal(&code), error).reason(code).hint(hint)
         }
         LeaveError::HoldsBrick { ref volume } => {
             let hint = format!("nothing was changed; move the brick to another host first: `gluster volume replace-brick {volume} ...`, then leave");
@@ -156,18 +157,36 @@ pub(super) fn leave(error: LeaveError) -> Failure {
     }
 }
 
+/// The exit code for a refusal of the controller's, by the refusal's code.
+pub(super) fn refusal(code: &str) -> Exit {
+    match code {
+        "clock-skew" | "too-many-nodes" | "too-many-failures" | "overloaded" => Exit::Waiting,
+        "swarm-unavailable" | "swarm-no-leader" | "tasks-running" | "not-demoted" | "not-yet" => Exit::Waiting,
+        "tls-required" | "not-permitted" | "pending-approval" | "token-refused" | "role-not-granted" => Exit::Auth,
+        "key-required" | "key-mismatch" | "node-removed" | "request-rejected" => Exit::Auth,
+        "last-manager" | "quorum" => Exit::QuorumLost,
+        "holds-brick" => Exit::StorageUnsafe,
+        _ => Exit::InvalidInput,
+    }
+}
+
+/// A controller elsewhere that an administrator could not ask.
+pub(super) fn remote(error: RemoteError) -> Failure {
+    match error {
+        RemoteError::Client(error) => unreachable(error),
+        RemoteError::Credentials { .. } | RemoteError::NoAuthority { .. } => Failure::new(Exit::InvalidInput, error)
+            .reason("admin-cert")
+            .hint("`clusterctl master admin create NAME --out FILE` on the master makes a new one"),
+    }
+}
+
 /// A controller that does not answer as hoped.
 fn conversation(error: ConversationError) -> Failure {
     match error {
         ConversationError::Unreachable(error) => unreachable(error),
         ConversationError::Refused { ref code, ref hint, .. } => {
             let (code, hint) = (code.clone(), hint.clone());
-            let exit = match code.as_str() {
-                "clock-skew" | "too-many-nodes" => Exit::Waiting,
-                "tls-required" | "not-permitted" | "pending-approval" => Exit::Auth,
-                _ => Exit::InvalidInput,
-            };
-            Failure::new(exit, error).reason(code).hint(hint)
+            Failure::new(refusal(&code), error).reason(code).hint(hint)
         }
         ConversationError::TimedOut { ref reason, .. } => {
             let reason = reason.clone();

@@ -7,8 +7,9 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::OutputFormat;
-use crate::cluster::Secret;
+use crate::cluster::{ProfileName, Role, Secret};
 use crate::config::layer::Flags;
+use crate::protocol::registration::RawRequest;
 
 const HEADING: &str = "Options of every command";
 
@@ -174,6 +175,61 @@ impl ControllerArgs {
         flags.set("master.wait_for_minimum", "--wait-for-minimum", self.wait_for_minimum.as_ref());
         flags.set("master.min_managers", "--min-managers", self.min_managers.as_ref());
         flags.set("master.min_workers", "--min-workers", self.min_workers.as_ref());
+    }
+}
+
+/// Which controller is asked, for commands that administer it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "From another host than the master")]
+pub(super) struct AccessArgs {
+    /// The administrator's file, which `clusterctl master admin create` made [default: ask the controller on this host]
+    #[arg(long, value_name = "FILE")]
+    admin_cert: Option<String>,
+    /// The controller to ask [default: the one that the administrator's file names]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    controller: Option<String>,
+}
+
+impl AccessArgs {
+    pub(super) fn collect(&self, flags: &mut Flags) {
+        flags.set("admin.cert", "--admin-cert", self.admin_cert.as_ref());
+        flags.set("admin.controller", "--controller", self.controller.as_ref());
+    }
+}
+
+/// What a token or an approval grants.
+#[derive(Debug, Args)]
+pub(super) struct GrantArgs {
+    /// What a host may be in the Swarm
+    #[arg(long, value_name = "ROLE", value_parser = str::parse::<Role>)]
+    role: Option<Role>,
+    /// A profile that a host gets; may be given several times
+    #[arg(long = "profile", value_name = "PROFILE", value_parser = ProfileName::parse)]
+    profiles: Vec<ProfileName>,
+}
+
+impl GrantArgs {
+    pub(super) fn add_to(&self, request: &mut RawRequest) {
+        request.role = self.role.map(|role| role.to_string()).unwrap_or_default();
+        request.profiles = self.profiles.iter().map(ToString::to_string).collect();
+    }
+}
+
+/// What lets a node in.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Admission")]
+pub(super) struct TokenArgs {
+    /// The admission token; others on this host can see it in the list of processes
+    #[arg(long, value_name = "TOKEN", value_parser = secret, conflicts_with = "token_file")]
+    pub(super) token: Option<Secret>,
+    /// File that holds the admission token; `-` reads it from stdin
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    pub(super) fn collect(&self, flags: &mut Flags) {
+        flags.set("node.token", "--token", self.token.as_ref().map(Secret::reveal));
     }
 }
 

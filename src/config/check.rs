@@ -2,6 +2,7 @@
 //! exists or is on a local disk is for those who use it.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys;
@@ -10,7 +11,7 @@ use super::problem::Problem;
 use super::values::{
     boolean, duration, listen_address, log_format, log_level, networks, number, overlay_provider, replica, socket_path,
 };
-use super::{Common, ConfigError, Gluster, LogSettings, Master, Node, Overlay, Settings};
+use super::{Admin, Common, ConfigError, Gluster, LogSettings, Master, Node, Overlay, Settings};
 use crate::cluster::{AbsolutePath, OverlayKind, Secret};
 
 /// Checks every value and how they go together.
@@ -64,7 +65,15 @@ impl Reader<'_> {
         let gluster = self.gluster();
         let master = self.master();
         let node = self.node();
-        Some(Settings { common: common?, overlay: overlay?, gluster: gluster?, master: master?, node: node? })
+        let admin = self.admin();
+        Some(Settings {
+            common: common?,
+            overlay: overlay?,
+            gluster: gluster?,
+            master: master?,
+            node: node?,
+            admin: admin?,
+        })
     }
 
     fn common(&mut self) -> Option<Common> {
@@ -136,7 +145,15 @@ impl Reader<'_> {
         let hostname = self.optional("node.hostname", str::parse);
         let day = Duration::from_secs(24 * 3600);
         let timeout = self.required("node.timeout", |text| duration(text, Duration::from_secs(1), day));
-        Some(Node { master: master?, role: role?, ip: ip?, hostname: hostname?, timeout: timeout? })
+        // Only `node join` reads it: a damaged one is no reason for other commands to fail.
+        let token = self.optional("node.token", |text| Ok::<_, String>(Secret::new(text)));
+        Some(Node { master: master?, role: role?, ip: ip?, hostname: hostname?, timeout: timeout?, token: token? })
+    }
+
+    fn admin(&mut self) -> Option<Admin> {
+        let controller = self.optional("admin.controller", str::parse);
+        let cert = self.optional("admin.cert", |text| Ok::<_, String>(PathBuf::from(text)));
+        Some(Admin { controller: controller?, cert: cert? })
     }
 
     /// The value of a key that has a default. `None` once it is reported.
@@ -254,8 +271,15 @@ mod tests {
             ("node.ip", "10.0.0.2"),
             ("node.hostname", "H2"),
             ("node.timeout", "2h"),
+            ("node.token", "hush"),
+            ("admin.controller", "10.0.0.1"),
+            ("admin.cert", "alice.json"),
         ])
         .unwrap();
+        assert_eq!(settings.node.token.as_ref().map(Secret::reveal), Some("hush"));
+        assert_eq!(settings.admin.controller.as_ref().unwrap().to_string(), "10.0.0.1:7000");
+        assert_eq!(settings.admin.cert.as_deref(), Some(std::path::Path::new("alice.json")));
+        assert!(!format!("{settings:?}").contains("hush"));
         assert_eq!(settings.common.log.level, LogLevel::Warn);
         assert_eq!(settings.common.log.format, LogFormat::Json);
         assert_eq!(settings.overlay.config.unwrap().reveal(), "key");
@@ -344,6 +368,7 @@ mod tests {
             ("node.timeout", "0s"),
             ("node.hostname", "a_b"),
             ("node.ip", "fd00::1"),
+            ("admin.controller", "0.0.0.0:7000"),
         ] {
             let key: &'static str = keys::find(key).unwrap().name;
             let complaint = complaint(&[(key, text)]);

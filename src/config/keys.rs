@@ -1,5 +1,6 @@
 //! Every key of the settings, once: its name in the file, its flag, its default and what it is for. The variable's
-//! name follows from the key's: `gluster.volume` is `CLUSTERCTL_GLUSTER_VOLUME`.
+//! name follows from the key's: `gluster.volume` is `CLUSTERCTL_GLUSTER_VOLUME`. The surprising part are the few that
+//! have a shorter one, because people type them.
 
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,12 +13,17 @@ pub struct Key {
     pub default: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// The variable's name, where it does not follow from the key's.
+    pub variable: Option<&'static str>,
 }
 
 impl Key {
     /// The environment variable that sets it.
     #[must_use]
     pub fn variable(&self) -> String {
+        if let Some(variable) = self.variable {
+            return variable.to_owned();
+        }
         format!("{VARIABLE_PREFIX}{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
 }
@@ -28,11 +34,11 @@ pub const VARIABLE_PREFIX: &str = "CLUSTERCTL_";
 pub const CONFIG_VARIABLE: &str = "CLUSTERCTL_CONFIG";
 
 const fn key(name: &'static str, flag: &'static str, default: &'static str) -> Key {
-    Key { name, flag: Some(flag), default, secret: false }
+    Key { name, flag: Some(flag), default, secret: false, variable: None }
 }
 
 const fn no_flag(name: &'static str, default: &'static str) -> Key {
-    Key { name, flag: None, default, secret: false }
+    Key { name, flag: None, default, secret: false, variable: None }
 }
 
 /// All keys, in the order in which they are shown.
@@ -44,7 +50,7 @@ pub const KEYS: &[Key] = &[
     key("log.file", "--log-file", ""),
     key("log.format", "--log-format", "text"),
     key("overlay.provider", "--overlay-provider", "none"),
-    Key { name: "overlay.config", flag: Some("--overlay-config"), default: "", secret: true },
+    Key { secret: true, ..key("overlay.config", "--overlay-config", "") },
     key("gluster.enabled", "--enable-glusterfs / --disable-glusterfs", ""),
     key("gluster.volume", "--volume", "shared"),
     key("gluster.brick", "--brick", "/data/clusterctl/bricks/shared"),
@@ -67,6 +73,9 @@ pub const KEYS: &[Key] = &[
     key("node.ip", "--ip", ""),
     key("node.hostname", "--hostname", ""),
     key("node.timeout", "--timeout", "10m"),
+    Key { secret: true, variable: Some("CLUSTERCTL_TOKEN"), ..key("node.token", "--token / --token-file", "") },
+    Key { variable: Some("CLUSTERCTL_CONTROLLER"), ..key("admin.controller", "--controller", "") },
+    key("admin.cert", "--admin-cert", ""),
 ];
 
 /// The key of that name.
@@ -123,6 +132,9 @@ mod tests {
         // S2-22, S2-23: these two are named by the specification.
         assert_eq!(find("log.file").unwrap().variable(), "CLUSTERCTL_LOG_FILE");
         assert_eq!(find("log.level").unwrap().variable(), "CLUSTERCTL_LOG_LEVEL");
+        assert_eq!(find("node.token").unwrap().variable(), "CLUSTERCTL_TOKEN");
+        assert_eq!(find("admin.controller").unwrap().variable(), "CLUSTERCTL_CONTROLLER");
+        assert!(KEYS.iter().all(|key| key.variable().starts_with(VARIABLE_PREFIX)));
         let mut variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
         variables.sort();
         variables.dedup();

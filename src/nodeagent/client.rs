@@ -170,11 +170,34 @@ impl Link {
     }
 }
 
-/// Asks the controller.
+/// Asks the controller, as a node.
 ///
 /// # Errors
 /// If it cannot be found, reached or understood, or is not the one.
 pub async fn ask(link: &Link, request: &RawRequest) -> Result<Answer, ClientError> {
+    let (address, authority, bytes) = exchange(link, request).await?;
+    let reply: Reply = exchange::decode(&bytes).map_err(|source| ClientError::Exchange { address, source })?;
+    link.learn(address, authority, &reply)?;
+    Ok(Answer { reply, authority })
+}
+
+/// Asks the controller, as an administrator: the answer is whatever was asked for.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_value(link: &Link, request: &RawRequest) -> Result<serde_json::Value, ClientError> {
+    let (address, _, bytes) = exchange(link, request).await?;
+    exchange::decode(&bytes).map_err(|source| ClientError::Exchange { address, source })
+}
+
+/// What every reply on TLS brings.
+#[derive(serde::Deserialize)]
+struct Timed {
+    #[serde(rename = "ServerTime", default)]
+    server_time: String,
+}
+
+async fn exchange(link: &Link, request: &RawRequest) -> Result<(SocketAddr, KeyFingerprint, Vec<u8>), ClientError> {
     let address = SocketAddr::new(resolve(&link.master).await?, link.master.port);
     let deadlines = Deadlines::default();
     let stream = match tokio::time::timeout(deadlines.connect, TcpStream::connect(address)).await {
@@ -190,11 +213,10 @@ pub async fn ask(link: &Link, request: &RawRequest) -> Result<Answer, ClientErro
     link.meet(address, presented.authority)?;
     let failed = |source| ClientError::Exchange { address, source };
     let bytes = exchange::call(&mut stream, request, &deadlines).await.map_err(failed)?;
-    let reply: Reply = exchange::decode(&bytes).map_err(failed)?;
-    let server_time = reply.server_time.parse::<Timestamp>().ok();
+    let Timed { server_time } = exchange::decode(&bytes).map_err(failed)?;
+    let server_time = server_time.parse::<Timestamp>().ok();
     presented.judge(server_time, link.clock.now()).map_err(|source| ClientError::Clock { address, source })?;
-    link.learn(address, presented.authority, &reply)?;
-    Ok(Answer { reply, authority: presented.authority })
+    Ok((address, presented.authority, bytes))
 }
 
 /// The address behind a name. The C library's resolver is not asked: in a static binary it would load the host's

@@ -24,7 +24,7 @@ use crate::converge::step::Step;
 use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
 use crate::protocol::reply::{Reason, Reply, Status};
 use crate::providers::overlay::{self, Connected, OverlayError};
-use crate::providers::swarm::{Engine, SwarmError};
+use crate::providers::swarm::{Engine, LocalState, SwarmError};
 
 /// What a join works with.
 pub struct Join {
@@ -151,8 +151,9 @@ impl Join {
     pub async fn dry_run(&self) -> Result<(Reply, Plan), JoinError> {
         let talk = self.conversation();
         let reply = self.until_instructed(&talk).await?;
-        let desired = directive::desired(&reply, self.address)?;
+        let mut desired = directive::desired(&reply, self.address)?;
         let observed = observe(&self.hands, &desired, self.engine.clone()).await?;
+        self.keep_role(&mut desired, &observed);
         Ok((reply, plan(&desired, &observed)))
     }
 
@@ -242,8 +243,9 @@ impl Join {
                 let request = || RawRequest { token_refused, ..self.registration() };
                 reply = talk.until(ready, request, &mut String::new()).await?;
             }
-            let desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
+            let mut desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
             let observed = observe(&self.hands, &desired, engine.take()).await?;
+            self.keep_role(&mut desired, &observed);
             if let Some(engine) = &observed.engine {
                 note(report, |report| report.swarm_node_id.clone_from(&engine.swarm_node_id));
             }
@@ -269,9 +271,20 @@ impl Join {
                 continue;
             }
             if plan.steps.is_empty() {
+                if let Some(swarm) = &desired.swarm {
+                    reply.swarm_role = swarm.role.to_string();
+                }
                 return Ok((reply, done));
             }
             self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
+        }
+    }
+
+    /// A host that nobody asks to change its role stays what it is in its Swarm, also after a promotion by hand.
+    fn keep_role(&self, desired: &mut Desired, observed: &Observed) {
+        let active = observed.engine.as_ref().filter(|engine| engine.state == LocalState::Active);
+        if let (None, Some(engine), Some(swarm)) = (self.role, active, &mut desired.swarm) {
+            swarm.role = if engine.manager { Role::Manager } else { Role::Worker };
         }
     }
 

@@ -13,7 +13,7 @@ use webpki::EndEntityCert;
 use super::certificate::{lifetime_of, spki_of};
 use super::issue::certified_key;
 use super::lifetime::Lifetime;
-use crate::cluster::NodeId;
+use crate::cluster::{NodeId, Secret};
 
 /// A client's key and certificate, ready for handshakes.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ impl std::fmt::Debug for ClientIdentity {
 pub enum CredentialsError {
     #[error("no certificate could be made for the key")]
     Make(#[source] rcgen::Error),
+    #[error("the key is damaged")]
+    Key(#[source] rcgen::Error),
     #[error("the certificate is damaged")]
     Damaged(#[source] rustls::pki_types::pem::Error),
     #[error("the certificate cannot be read")]
@@ -73,6 +75,15 @@ impl ClientIdentity {
             lifetime_of(&read).map_err(CredentialsError::Unreadable)?
         };
         Self::of(key, der, Some(lifetime))
+    }
+
+    /// As [`certified`](Self::certified), with the key in PEM too.
+    ///
+    /// # Errors
+    /// If key or certificate are damaged, or do not belong together.
+    pub fn from_pem(key: &Secret, certificate: &str) -> Result<Self, CredentialsError> {
+        let key = KeyPair::from_pem(key.reveal()).map_err(CredentialsError::Key)?;
+        Self::certified(&key, certificate)
     }
 
     fn of(

@@ -142,6 +142,7 @@ impl Host {
             hostname: self.name.clone(),
             address: self.address,
             role,
+            token: None,
             facts: facts(),
             overlay: None,
             engine,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::cli::controller_access::Access;
 use crate::cli::output::print;
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, controller_socket, explain, this_host};
+use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, this_host};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::controller::command::StorageRecord;
@@ -97,7 +98,9 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
 /// A controller that runs has its state to itself: what is asked for must be what it works with already.
 async fn confirm_running(settings: &Settings, wanted: &StorageRecord) -> Result<(), Failure> {
     let request = RawRequest { action: "status".to_owned(), ..RawRequest::default() };
-    let volume = controller_socket::ask(settings, &request).await?["Volume"].take();
+    // The one on this host is meant, whatever else the settings name.
+    let access = Access::Socket(settings.common.socket.clone());
+    let volume = access.ask(&request).await?["Volume"].take();
     let same = volume["Name"] == wanted.volume.as_str()
         && volume["Mount"] == wanted.mount.as_str()
         && volume["Replica"] == wanted.replica

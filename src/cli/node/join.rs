@@ -9,17 +9,24 @@ use crate::cli::output::print;
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, explain, this_host};
 use crate::clock::SystemClock;
-use crate::cluster::{OverlayConfig, Role};
+use crate::cluster::{JoinToken, OverlayConfig};
 use crate::config::Settings;
 use crate::converge::plan::Plan;
 use crate::nodeagent::facts::{self, gluster_ability};
 use crate::nodeagent::join::{Join, Joined};
 use crate::nodeagent::membership::{self, Membership, Turn};
 use crate::protocol::reply::Reply;
-use crate::providers::swarm::LocalState;
 
 /// `clusterctl node join`.
-pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat) -> Result<Outcome, Failure> {
+pub(super) async fn run(
+    settings: &Settings,
+    token: Option<JoinToken>,
+    dry_run: bool,
+    output: OutputFormat,
+) -> Result<Outcome, Failure> {
+    if let Some(token) = &token {
+        tracing::info!(token = %token.id, "joining with a token");
+    }
     let directory = this_host::node_dir(settings);
     let _turn = take_turn(&directory)?;
     let master = super::master(settings, &directory)?;
@@ -28,22 +35,20 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
     let identity = this_host::identity(settings)?;
     let hostname = this_host::hostname(settings)?;
     let address = this_host::address(settings.node.ip, "--ip")?;
-    // A host that is a member already stays what it is unless somebody says otherwise, also after a promotion by hand.
     let member = membership::load(&directory).unwrap_or_default().is_some();
     let engine = if member { Some(this_host::inspect(hands.engine.as_ref(), progress).await?) } else { None };
-    let active = engine.as_ref().filter(|engine| engine.state == LocalState::Active);
-    let present = active.map(|engine| if engine.manager { Role::Manager } else { Role::Worker });
     let docker_version = match &engine {
         Some(engine) => engine.version.clone(),
         None => this_host::docker_version(hands.engine.as_ref(), progress).await?,
     };
     let opted_out = settings.gluster.enabled == Some(false);
     let join = Join {
-        link: Arc::new(super::link(master, &identity)?),
+        link: Arc::new(super::link(master, &directory, &identity, token.as_ref())?),
         identity,
         hostname,
         address,
-        role: settings.node.role.or(present),
+        role: settings.node.role,
+        token,
         overlay: own_overlay(settings),
         facts: facts::gather(&docker_version, gluster_ability(), opted_out),
         engine,

@@ -1,14 +1,13 @@
-//! `node leave` and `node remove`.
+//! `node leave`.
 
 use std::path::Path;
 
 use crate::cli::output::print_line;
-use crate::cli::{Exit, Failure, Outcome, controller_socket, explain, this_host};
-use crate::cluster::Hostname;
+use crate::cli::{Exit, Failure, Outcome, explain, this_host};
 use crate::config::Settings;
+use crate::nodeagent::keyring::Keyring;
 use crate::nodeagent::leave::Leave;
 use crate::nodeagent::{identity, membership};
-use crate::protocol::registration::RawRequest;
 
 /// There if the unit that joins at every boot is enabled.
 const JOIN_UNIT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/clusterctl-node-join.service";
@@ -25,7 +24,7 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
     };
     let _turn = super::join::take_turn(&directory)?;
     let leave = Leave {
-        link: super::link(super::master(settings, &directory)?, &identity)?,
+        link: super::link(super::master(settings, &directory)?, &directory, &identity, None)?,
         identity,
         hostname: this_host::hostname(settings)?,
         member: membership::load(&directory).map_err(io)?,
@@ -33,6 +32,9 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
     };
     let done = leave.run().await.map_err(explain::leave)?;
     membership::forget(&directory).map_err(io)?;
+    Keyring::at(&directory)
+        .forget()
+        .map_err(|error| Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("run as root"))?;
     if done.is_empty() {
         print_line("nothing to do")?;
         return Ok(Outcome::done("nothing-to-do"));
@@ -44,14 +46,4 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
         print_line("this host would join again at its next boot: `systemctl disable clusterctl-node-join.service`")?;
     }
     Ok(Outcome::done("left").body(serde_json::json!({ "done": done })))
-}
-
-/// `clusterctl node remove`.
-pub(super) async fn remove(settings: &Settings, hostname: &str) -> Result<Outcome, Failure> {
-    let hostname =
-        Hostname::parse(hostname).map_err(|error| Failure::new(Exit::InvalidInput, error).reason("hostname"))?;
-    let request = RawRequest { action: "remove".to_owned(), hostname: hostname.to_string(), ..RawRequest::default() };
-    controller_socket::ask(settings, &request).await?;
-    print_line(&format!("`{hostname}` is no longer registered"))?;
-    Ok(Outcome::done("removed"))
 }

@@ -1,0 +1,179 @@
+//! `clusterctl master admin`: who may administer the cluster from another host. Types and help, and the one command.
+//!
+//! The surprising part: the key is made here and never leaves; the controller gets its public half and certifies it.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use rcgen::{KeyPair, PublicKeyData};
+use serde_json::{Value, json};
+
+use crate::cli::admin_file::{AdminFile, Reserved};
+use crate::cli::controller_access::Access;
+use crate::cli::flags::AccessArgs;
+use crate::cli::output::{print, text};
+use crate::cli::relative_time;
+use crate::cli::{Exit, Failure, Outcome, OutputFormat, join_address};
+use crate::clock::{Clock, SystemClock};
+use crate::cluster::Secret;
+use crate::config::layer::Flags;
+use crate::config::{MasterAddress, Settings};
+use crate::logging::escape;
+use crate::protocol::registration::RawRequest;
+
+pub(super) const ABOUT: &str = "Let somebody administer the cluster from another host";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  clusterctl master admin create alice --out alice.json";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AdminCommand {
+    #[command(about = "Make an administrator's file", long_about = CREATE_LONG, after_help = CREATE_EXAMPLES)]
+    Create(CreateArgs),
+}
+
+const CREATE_LONG: &str = "\
+Makes a key on this host, has the controller certify it, and writes it with what is needed to reach the controller \
+into a file that only its owner can read. Whoever has the file administers the cluster, from any host that reaches the \
+controller: `--admin-cert FILE`, or CLUSTERCTL_ADMIN_CERT. A file that is there is never written over.";
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  clusterctl master admin create alice --out alice.json
+  clusterctl node list --admin-cert alice.json            on another host";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CreateArgs {
+    /// Whom to call it after: letters, digits, `.`, `_`, `-` and `@`
+    #[arg(value_parser = name)]
+    name: String,
+    /// The file to make
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// A name goes into the certificate and into logs.
+fn name(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-') {
+        return Ok(text.to_owned());
+    }
+    Err("has 1 to 64 letters, digits, `.`, `_`, `-` and `@`".to_owned())
+}
+
+impl AdminCommand {
+    pub(super) fn collect(&self, flags: &mut Flags) {
+        match self {
+            Self::Create(args) => args.access.collect(flags),
+        }
+    }
+
+    pub(super) async fn run(self, settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
+        match self {
+            Self::Create(args) => create(settings, &args, output).await,
+        }
+    }
+}
+
+/// `clusterctl master admin create`.
+async fn create(settings: &Settings, args: &CreateArgs, output: OutputFormat) -> Result<Outcome, Failure> {
+    let access = Access::of(settings)?;
+    let reserved = Reserved::at(&args.out).map_err(|error| unwritable(&args.out, error))?;
+    let key = KeyPair::generate().map_err(|error| {
+        Failure::new(Exit::StorageUnsafe, error).reason("no-key").hint("the host gives no randomness")
+    })?;
+    let address = join_address::find(&access, settings).await?;
+    let controller = MasterAddress::parse(&address).map_err(|error| Failure::new(Exit::Bug, error))?;
+    let reply = access.ask(&certify(&args.name, &key)).await?;
+    let admin = credentials(&args.name, controller, &key, &reply)?;
+    reserved.fill(&admin).map_err(|error| unwritable(&args.out, error))?;
+    if !output.is_structured() {
+        let ends = relative_time::cell(&reply["NotAfter"], SystemClock.now());
+        let ends = if ends.is_empty() { ends } else { format!(" and ends {}", escape::line(&ends)) };
+        print(&format!(
+            "`{0}` makes `{1}` an administrator of {address}{ends}\n\
+             It is a secret: whoever has it administers the cluster. On another host:\n  clusterctl node list --admin-cert {0}\n",
+            escape::line(&args.out.display().to_string()),
+            args.name,
+        ))?;
+    }
+    Ok(Outcome::done("created").next("clusterctl node list").body(json!({
+        "name": args.name, "file": args.out, "controller": address, "expires": reply["NotAfter"],
+    })))
+}
+
+fn certify(name: &str, key: &KeyPair) -> RawRequest {
+    RawRequest {
+        action: "admin-create".to_owned(),
+        name: name.to_owned(),
+        public_key: data_encoding::BASE64.encode(&key.subject_public_key_info()),
+        ..RawRequest::default()
+    }
+}
+
+/// The key with what the controller made of it.
+fn credentials(name: &str, controller: MasterAddress, key: &KeyPair, reply: &Value) -> Result<AdminFile, Failure> {
+    let (certificate, authorities) = (text(&reply["Certificate"]), text(&reply["Authorities"]));
+    if certificate.is_empty() || authorities.is_empty() {
+        return Err(Failure::message(Exit::Incompatible, "the controller's answer holds no certificate")
+            .reason("bad-reply")
+            .hint("see that the controller runs the same version as this program (`clusterctl version`)"));
+    }
+    let private_key = Secret::new(key.serialize_pem());
+    Ok(AdminFile { name: name.to_owned(), controller, private_key, certificate, authorities })
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> Failure {
+    let (reason, hint) = match error.kind() {
+        ErrorKind::AlreadyExists => ("file-exists", "it was left as it is; name another file"),
+        _ => ("file-unwritable", "name a file in a directory that can be written to"),
+    };
+    let error = anyhow::Error::new(error).context(format!("cannot make `{}`", path.display()));
+    Failure::new(Exit::InvalidInput, error).reason(reason).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::registration::{Administer, Request};
+
+    #[test]
+    fn names_go_into_certificates() {
+        for text in ["alice", "ops.team_1@example.org", "a"] {
+            assert_eq!(name(text).as_deref(), Ok(text));
+        }
+        for text in ["", "-x", "a b", "a/b", "a%20", "ü", "a\n", &"a".repeat(65)] {
+            assert!(name(text).is_err(), "{text:?}");
+        }
+    }
+
+    /// The controller gets the public half, in the form that it takes.
+    #[test]
+    fn the_key_stays_here() {
+        let key = KeyPair::generate().unwrap();
+        let request = certify("alice", &key);
+        let sent = serde_json::to_string(&request).unwrap();
+        let secret = key.serialize_pem();
+        assert!(!sent.contains(secret.lines().nth(1).unwrap()));
+        let Ok(Request::Administer(Administer::CreateAdmin { name, spki })) = request.check() else {
+            panic!("the request is as the controller wants it: {sent}")
+        };
+        assert_eq!((name.as_str(), spki), ("alice", key.subject_public_key_info()));
+    }
+
+    #[test]
+    fn the_file_holds_the_key_and_what_the_controller_made_of_it() {
+        let key = KeyPair::generate().unwrap();
+        let controller = || MasterAddress::parse("10.0.0.1:7000").unwrap();
+        let reply = json!({"Certificate": "c", "Authorities": "a", "NotAfter": "x"});
+        let admin = credentials("alice", controller(), &key, &reply).unwrap();
+        assert_eq!((admin.certificate.as_str(), admin.authorities.as_str()), ("c", "a"));
+        assert_eq!(admin.private_key.reveal(), key.serialize_pem());
+        let nothing = credentials("alice", controller(), &key, &json!({"Status": "ready"})).unwrap_err();
+        assert_eq!(nothing.exit(), Exit::Incompatible);
+    }
+}
