@@ -56,6 +56,9 @@ pub(super) fn serve(error: ServeError) -> Failure {
         ServeError::Authority(_) => Failure::new(Exit::StorageUnsafe, error).reason("authority").hint(
             "nothing was changed; run as root, or restore the file from a backup: with another CA no node would know this controller",
         ),
+        ServeError::AuthorityLost { .. } => Failure::new(Exit::StorageUnsafe, error).reason("authority-lost").hint(
+            "nothing was changed; restore the directory from a backup. Without one every node has to join again with a new token: `clusterctl master reset`, then `clusterctl master init`",
+        ),
         ServeError::Tls(_) => Failure::new(Exit::Bug, error).reason("bug").hint("please report this"),
         ServeError::OwnHost(refusal) => {
             let (reason, hint) = (refusal.code(), refusal.hint());
@@ -84,6 +87,7 @@ pub(super) fn init(error: InitError) -> Failure {
         InitError::Worker | InitError::Pending => Failure::new(Exit::ForeignSwarm, error)
             .reason("foreign-swarm")
             .hint("run `clusterctl master init` on a manager of that Swarm; or, if this host is to leave it, `docker swarm leave` first"),
+        InitError::Random(_) => Failure::new(Exit::Waiting, error).reason("no-randomness").hint("the host is early in its boot; run this again"),
         InitError::Locked => locked(error),
         InitError::Broken(_) => Failure::new(Exit::QuorumLost, error)
             .reason("swarm-error")

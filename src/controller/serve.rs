@@ -1,6 +1,6 @@
 //! `master serve`: opens the state, registers this host, and runs listener and reconcile loop until told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -65,6 +65,8 @@ pub enum ServeError {
     Listen(#[source] ListenError),
     #[error("the cluster's CA cannot be used")]
     Authority(#[source] AuthorityError),
+    #[error("the cluster's CA is gone: nothing is in {}", .directory.display())]
+    AuthorityLost { directory: PathBuf },
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
     #[error("this host cannot be registered")]
@@ -92,7 +94,7 @@ pub async fn run(
         Store::open(&options.state_dir, StoreOptions::default()).await.map_err(ServeError::Open)?;
     refuse_empty_state(&store, &options).await?;
     initialise(&store, options.clock.as_ref()).await?;
-    let authority = authority(&store, &options)?;
+    let authority = Arc::new(authority(&store, &options.state_dir, options.clock.as_ref())?);
     configure_storage(&store, &options.storage).await?;
     let own_address = register_own_host(&store, &options).await?;
 
@@ -178,12 +180,25 @@ pub(super) async fn initialise(store: &Store<ClusterState>, clock: &dyn Clock) -
 pub const AUTHORITY_DIR: &str = "authority";
 
 /// The cluster's CA, made now if there is none.
-fn authority(store: &Store<ClusterState>, options: &ServeOptions) -> Result<Arc<Authority>, ServeError> {
-    let cluster_id = store.read(|state| state.cluster_id().unwrap_or_default().to_owned());
-    let directory = options.state_dir.join(AUTHORITY_DIR);
-    let authority = Authority::create(&directory, &cluster_id, options.clock.now()).map_err(ServeError::Authority)?;
-    tracing::info!(authority = %authority.fingerprint(), "nodes know this controller by its CA");
-    Ok(Arc::new(authority))
+pub(super) fn authority(
+    store: &Store<ClusterState>,
+    state_dir: &Path,
+    clock: &dyn Clock,
+) -> Result<Authority, ServeError> {
+    let (cluster_id, pinned) = store.read(|state| {
+        (state.cluster_id().unwrap_or_default().to_owned(), state.tokens().next().map(|token| token.terms.pin))
+    });
+    let directory = state_dir.join(AUTHORITY_DIR);
+    match Authority::load(&directory).map_err(ServeError::Authority)? {
+        Some(authority) => Ok(authority),
+        // Another one would shut out every node that has met the first.
+        None if pinned.is_some() => Err(ServeError::AuthorityLost { directory }),
+        None => {
+            let authority = Authority::create(&directory, &cluster_id, clock.now()).map_err(ServeError::Authority)?;
+            tracing::info!(authority = %authority.fingerprint(), "a new CA: nodes know this controller by it");
+            Ok(authority)
+        }
+    }
 }
 
 /// Records what the operator says about storage; says whether that was news.

@@ -1,13 +1,15 @@
 //! `master init` and `master reset`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::cli::controller_access::Access;
 use crate::cli::output::print;
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, this_host};
+use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, join_address, this_host};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::controller::command::StorageRecord;
@@ -63,10 +65,16 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         confirm_running(settings, wanted).await?;
     }
     let changed = outcome.created || outcome.storage_changed || outcome.swarm_created;
+    let address =
+        if outcome.manager_address.is_empty() { advertise.to_string() } else { outcome.manager_address.clone() };
+    let token = match &outcome.token {
+        Some(token) => Some(token.reveal()),
+        None if outcome.controller_running && (outcome.created || outcome.swarm_created) => first_token(settings).await,
+        None => None,
+    };
+    let master = format!("{address}:{}", settings.master.listen.port());
+    let join = token.as_ref().map(|token| join_address::join_line(&master, Some(token)));
     if !output.is_structured() {
-        let port = settings.master.listen.port();
-        let address =
-            if outcome.manager_address.is_empty() { advertise.to_string() } else { outcome.manager_address.clone() };
         let what = match (outcome.swarm_created, changed) {
             (true, _) => format!("this host ({address}) is the first manager of a new Swarm\n"),
             (false, true) => format!(
@@ -80,8 +88,15 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         } else {
             "\nlet other hosts join (leave it running, or install the unit in packaging/systemd):\n  clusterctl master serve\n"
         };
+        let others = match &join {
+            Some(line) => format!(
+                "join every other host with this line; its token is a secret, and lets workers in for 24 h:\n  {line}\n"
+            ),
+            None => "join other hosts with the line that this prints:\n  clusterctl token create\n".to_owned(),
+        };
         print(&format!(
-            "{what}{serving}\njoin every host, this one too:\n  clusterctl node join --master {address}:{port}\n"
+            "{what}{serving}\n{others}\njoin this host, which needs no token:\n  {}\n",
+            join_address::join_line(&master, None)
         ))?;
     }
     let reason = if changed { "initialised" } else { "nothing-to-do" };
@@ -92,7 +107,28 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         "swarm_id": outcome.swarm_cluster_id,
         "storage_changed": outcome.storage_changed,
         "manager_address": outcome.manager_address,
+        "join": join,
     })))
+}
+
+/// How long a controller that is starting may take to answer.
+const CONTROLLER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The first token, of the controller that runs already; `None` if it makes none, which `token create` says better.
+async fn first_token(settings: &Settings) -> Option<String> {
+    let access = Access::Socket(settings.common.socket.clone());
+    let request = RawRequest { action: "token-create".to_owned(), ..RawRequest::default() };
+    let deadline = Instant::now() + CONTROLLER_PATIENCE;
+    loop {
+        match access.ask(&request).await {
+            Ok(made) => return made["Token"].as_str().map(str::to_owned),
+            Err(failure) if Instant::now() >= deadline => {
+                tracing::warn!("the controller made no token: {}", failure.report().lines().next().unwrap_or_default());
+                return None;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
 }
 
 /// A controller that runs has its state to itself: what is asked for must be what it works with already.
