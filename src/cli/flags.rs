@@ -182,10 +182,10 @@ impl ControllerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "From another host than the master")]
 pub(super) struct AccessArgs {
-    /// The administrator's file, which `clusterctl master admin create` made [default: ask the controller on this host]
+    /// The administrator's file; without one, the controller on this host is asked
     #[arg(long, value_name = "FILE")]
     admin_cert: Option<String>,
-    /// The controller to ask [default: the one that the administrator's file names]
+    /// The controller to ask [default: the one in the administrator's file]
     #[arg(long, value_name = "HOST[:PORT]")]
     controller: Option<String>,
 }

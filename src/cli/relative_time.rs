@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
 /// How far `at` is from `now`, in one unit and rounded down; hours up to two days.
 #[must_use]
@@ -22,10 +22,9 @@ pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
 /// A span of time in words.
 #[must_use]
 pub(super) fn span(seconds: u64) -> String {
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     match seconds {
-        ..MINUTE => format!("{seconds} s"),
-        ..HOUR => format!("{} min", seconds / MINUTE),
+        _ if seconds < MINUTE => format!("{seconds} s"),
+        _ if seconds < HOUR => format!("{} min", seconds / MINUTE),
         _ if seconds < 2 * DAY => format!("{} h", seconds / HOUR),
         _ => format!("{} days", seconds / DAY),
     }

@@ -14,6 +14,7 @@ pub use plan::{MemberTarget, Refusal};
 use plan::{Sight, Step, Wait};
 
 use crate::cluster::Role;
+use crate::protocol::reply::ErrorReply;
 use crate::providers::swarm::{Availability, LocalState, Member, SwarmEngine, SwarmError};
 
 /// How long tasks may take to end: twice what Docker gives a container by default.
@@ -56,6 +57,13 @@ impl RemovalError {
             Self::Swarm { .. } => "swarm-unavailable",
             Self::TimedOut => "not-yet",
         }
+    }
+
+    /// What whoever asked is told.
+    #[must_use]
+    pub fn reply(&self) -> ErrorReply {
+        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}")).unwrap_or_default();
+        ErrorReply::new(self.code(), format!("{self}{cause}"), self.hint())
     }
 
     /// What to do about it.

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test helpers outside of test functions")]
 
+mod administration;
+mod controller;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

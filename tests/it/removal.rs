@@ -71,8 +71,9 @@ impl Swarm {
         let before = (self.first().mutating_calls(), self.members().await);
         for force in [false, true] {
             let error = take_out(self.first(), target, force).await.unwrap_err();
-            assert_eq!(error.code(), code, "{error}");
-            assert!(!error.hint().is_empty());
+            let reply = error.reply();
+            assert_eq!((reply.code.as_str(), reply.message), (code, error.to_string()));
+            assert!(!reply.hint.is_empty());
         }
         assert_eq!((self.first().mutating_calls(), self.members().await), before);
     }
@@ -178,7 +179,9 @@ async fn a_swarm_that_cannot_be_asked_is_an_error() {
     let target = swarm.target(3).await;
     swarm.engines[1].set_up(false);
     let error = take_out(swarm.first(), &target, true).await.unwrap_err();
-    assert_eq!(error.code(), "swarm-no-leader");
+    let reply = error.reply();
+    assert_eq!(reply.code, "swarm-no-leader");
+    assert_eq!(reply.message, "Docker could not list the Swarm's nodes: the Swarm has no leader at the moment");
     swarm.first().set_up(false);
     let error = take_out(swarm.first(), &target, true).await.unwrap_err();
     assert_eq!(error.code(), "swarm-unavailable");

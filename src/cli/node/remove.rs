@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn says_what_force_costs() {
-        let cost = cost(&NodeName::parse("h3").unwrap());
+        let cost = cost(&node_name("h3").unwrap());
         assert!(
             cost.contains("`h3`") && cost.contains("docker swarm leave --force") && cost.contains("Bricks"),
             "{cost}"

@@ -23,7 +23,7 @@ pub(super) async fn run(settings: &Settings, node: &NodeName, output: OutputForm
 }
 
 /// What is known of a node, in the order in which it is asked for. What is not there has no line.
-const FIELDS: [(&str, &str); 20] = [
+const FIELDS: [(&str, &str); 19] = [
     ("hostname", "Hostname"),
     ("node id", "NodeId"),
     ("key", "Key"),
@@ -43,7 +43,6 @@ const FIELDS: [(&str, &str); 20] = [
     ("os", "OS"),
     ("docker", "DockerVersion"),
     ("client", "Client"),
-    ("replaced by", "ReplacedBy"),
 ];
 
 /// The fields that are times.

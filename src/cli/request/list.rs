@@ -49,9 +49,9 @@ mod tests {
                 "Status": "rejected", "Requested": "long ago", "Reason": "not ours"}),
         ];
         insta::assert_snapshot!(table(&requests, now).to_string(), @r"
-        REQUEST ID  HOSTNAME       IPS                KEY   STATUS    REQUESTED
-        k3x5q7ab    h3             10.0.0.3           7abc  pending   2 min ago
-        aaaaaaaa    evil\n\e[31m   10.0.0.4, fd00::4  -     rejected  long ago
+        REQUEST ID  HOSTNAME      IPS                KEY   STATUS    REQUESTED
+        k3x5q7ab    h3            10.0.0.3           7abc  pending   2 min ago
+        aaaaaaaa    evil\n\e[31m  10.0.0.4, fd00::4  -     rejected  long ago
         ");
     }
 }
