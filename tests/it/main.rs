@@ -12,6 +12,7 @@ mod join;
 mod lab;
 mod listener;
 mod packaging;
+mod state_v1;
 mod store;
 mod swarm_contract;
 mod world;
