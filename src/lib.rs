@@ -23,7 +23,7 @@
 //! | shell | `cli`, `main` |
 //! | loops | `controller`, `nodeagent`, `converge::{observe, apply}`, `lab` |
 //! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::cli`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock` |
-//! | decisions | `controller::{admission, gate, assignment, storage_plan, reply, state}`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config` |
+//! | decisions | `controller::{admission, certificates, gate, assignment, limits, storage_plan, reply, state, tokens}`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config` |
 //! | words | `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}` |
 //!
 //! `controller` and `nodeagent` never import each other; they meet in `protocol` and `cluster`. One foreign crate

@@ -7,9 +7,11 @@ use std::sync::atomic::AtomicBool;
 use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
 
-use super::admission::{self, Policy, Source};
-use super::command::{Command, StorageRecord, SwarmRecord, Thresholds};
-use super::front_door::FrontDoor;
+use super::admission::{self, Policy, Rules};
+use super::certificates::CertificateIssuer;
+use super::command::{Command, StorageRecord, SwarmRecord, Thresholds, Warrant};
+use super::front_door::{FrontDoor, Memory};
+use super::limits::{LimitSettings, Limits};
 use super::listener::{ListenError, ListenOptions, Listener};
 use super::overview::Counters;
 use super::reconcile::Reconcile;
@@ -39,6 +41,9 @@ pub struct ServeOptions {
     pub state_dir: PathBuf,
     pub listen: ListenOptions,
     pub policy: Policy,
+    pub limits: LimitSettings,
+    /// The cluster's certificate authority; without one there is no TLS, and there are no tokens.
+    pub certificates: Option<Arc<dyn CertificateIssuer>>,
     pub need: Option<Thresholds>,
     pub overlay: OverlayConfig,
     pub storage: StorageChoice,
@@ -108,6 +113,7 @@ pub async fn run(
     let door = Arc::new(FrontDoor {
         store: store.clone(),
         policy: options.policy,
+        certificates: options.certificates,
         need: options.need,
         overlay: options.overlay,
         swarm: Arc::clone(&swarm),
@@ -116,10 +122,15 @@ pub async fn run(
         look_again,
         clock: options.clock,
         counters: Arc::new(Counters::default()),
-        said: std::sync::Mutex::default(),
         listener: std::sync::OnceLock::new(),
+        limits: std::sync::Mutex::new(Limits::new(&options.limits)),
+        started: tokio::time::Instant::now(),
+        memory: Memory::default(),
     });
     let listener = Listener::bind(&options.listen).await.map_err(ServeError::Listen)?;
+    if let Some(warning) = options.policy.warning() {
+        tracing::warn!("{warning}");
+    }
     // Set once, here.
     door.listener.set(listener.monitor()).ok();
     ready(&listener);
@@ -205,16 +216,17 @@ fn difference(recorded: &StorageRecord, asked: &StorageRecord) -> Option<(&'stat
 /// Registers the controller's own host, so that it counts.
 async fn register_own_host(store: &Store<ClusterState>, options: &ServeOptions) -> Result<NodeAddress, ServeError> {
     let now = options.clock.now();
+    let rules = Rules { policy: options.policy, authorities: &[], now };
     let (unchanged, node) = store
         .read(|state| {
-            admission::admit(state, options.policy, &options.own, Source::Local, now)
-                .map(|node| (state.is_registered_as(&node), node))
+            admission::admit_locally(state, &rules, &options.own)
+                .map(|node| (state.is_registered_as(&node, None), node))
         })
         .map_err(ServeError::OwnHost)?;
     let address = node.address;
     if !unchanged {
         tracing::info!(hostname = %node.hostname, address = %node.address, role = %node.role, "this host registers itself");
-        commit(store, Command::Register { node, at: now }).await?;
+        commit(store, Command::Admit { node, warrant: Warrant::Local, key: None, at: now }).await?;
     }
     Ok(address)
 }
