@@ -5,6 +5,7 @@
 //! argument lists of root-owned programs and in rendered files.
 
 mod address;
+mod admission;
 mod fingerprint;
 mod hostname;
 mod node_id;
@@ -18,6 +19,7 @@ mod token;
 mod volume;
 
 pub use address::{AddressError, NodeAddress};
+pub use admission::{Admission, AdmissionError};
 pub use fingerprint::{KeyFingerprint, KeyFingerprintError};
 pub use hostname::{Hostname, HostnameError};
 pub use node_id::{NodeId, NodeIdError};

@@ -20,7 +20,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::cluster::{
-    AbsolutePath, BrickPath, Hostname, MountPoint, NodeAddress, OverlayKind, Role, Secret, VolumeName,
+    AbsolutePath, Admission, BrickPath, Hostname, MountPoint, NodeAddress, OverlayKind, Role, Secret, VolumeName,
 };
 
 pub use address::{MasterAddress, MasterAddressError, MasterHost};
@@ -123,6 +123,25 @@ pub struct Master {
     pub max_connections_per_address: u32,
     /// Registrations kept at most.
     pub max_nodes: u32,
+    /// Who may become a node.
+    pub admission: Admission,
+    /// Clear text is answered too, to private networks.
+    pub plaintext: bool,
+    pub limits: Limits,
+}
+
+/// How often the controller may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From one address, by clients that have not proved that they are members.
+    pub requests_per_second: u32,
+    pub requests_burst: u32,
+    /// Registrations of one node.
+    pub node_requests_per_second: u32,
+    pub node_requests_burst: u32,
+    /// Wrong tokens under one id from one address, and from one address in all, before no more are tried for a minute.
+    pub token_failures_per_minute: u32,
+    pub token_failures_per_address: u32,
 }
 
 /// A host that joins.

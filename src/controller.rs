@@ -7,10 +7,13 @@
 
 pub mod admission;
 pub mod assignment;
+pub mod certificates;
 pub mod command;
 pub mod front_door;
 pub mod gate;
 pub mod init;
+mod issuer;
+pub mod limits;
 pub mod listener;
 pub mod overview;
 pub mod reconcile;
@@ -21,3 +24,4 @@ pub mod state;
 pub mod storage_plan;
 pub mod store;
 pub mod swarm_view;
+pub mod tokens;

@@ -157,6 +157,12 @@ pub(super) struct ControllerArgs {
     /// Address and port to listen on for nodes [default: 0.0.0.0:7000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Who may join: holders of a token (others are asked about), only who is approved, or everybody [default: token]
+    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["token", "approve", "open"]))]
+    admission: Option<String>,
+    /// Answer clients without TLS too, from private networks
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    plaintext: Option<String>,
     /// Let no node in before the minimum has registered
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     wait_for_minimum: Option<String>,
@@ -172,6 +178,8 @@ impl ControllerArgs {
     pub(super) fn collect(&self, flags: &mut Flags) {
         flags.set("master.advertise_addr", "--advertise-addr", self.advertise_addr.as_ref());
         flags.set("master.listen", "--listen", self.listen.as_ref());
+        flags.set("master.admission", "--admission", self.admission.as_ref());
+        flags.set("master.plaintext", "--plaintext", self.plaintext.as_ref());
         flags.set("master.wait_for_minimum", "--wait-for-minimum", self.wait_for_minimum.as_ref());
         flags.set("master.min_managers", "--min-managers", self.min_managers.as_ref());
         flags.set("master.min_workers", "--min-workers", self.min_workers.as_ref());

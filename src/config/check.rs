@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::values::{
     boolean, duration, listen_address, log_format, log_level, networks, number, overlay_provider, replica, socket_path,
 };
-use super::{Admin, Common, ConfigError, Gluster, LogSettings, Master, Node, Overlay, Settings};
+use super::{Admin, Common, ConfigError, Gluster, Limits, LogSettings, Master, Node, Overlay, Settings};
 use crate::cluster::{AbsolutePath, OverlayKind, Secret};
 
 /// Checks every value and how they go together.
@@ -126,6 +126,9 @@ impl Reader<'_> {
         let max_connections_per_address =
             self.required("master.max_connections_per_address", |text| number(text, 1, 1_000_000));
         let max_nodes = self.required("master.max_nodes", |text| number(text, 1, 10_000_000));
+        let admission = self.required("master.admission", str::parse);
+        let plaintext = self.required("master.plaintext", boolean);
+        let limits = self.limits();
         Some(Master {
             listen: listen?,
             advertise_addr: advertise_addr?,
@@ -135,6 +138,27 @@ impl Reader<'_> {
             max_connections: max_connections?,
             max_connections_per_address: max_connections_per_address?,
             max_nodes: max_nodes?,
+            admission: admission?,
+            plaintext: plaintext?,
+            limits: limits?,
+        })
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        let mut rate = |name: &str| self.required(name, |text| number(text, 1, 1_000_000));
+        let requests_per_second = rate("master.requests_per_second");
+        let requests_burst = rate("master.requests_burst");
+        let node_requests_per_second = rate("master.node_requests_per_second");
+        let node_requests_burst = rate("master.node_requests_burst");
+        let token_failures_per_minute = rate("master.token_failures_per_minute");
+        let token_failures_per_address = rate("master.token_failures_per_address");
+        Some(Limits {
+            requests_per_second: requests_per_second?,
+            requests_burst: requests_burst?,
+            node_requests_per_second: node_requests_per_second?,
+            node_requests_burst: node_requests_burst?,
+            token_failures_per_minute: token_failures_per_minute?,
+            token_failures_per_address: token_failures_per_address?,
         })
     }
 
@@ -365,6 +389,10 @@ mod tests {
             ("master.listen", "localhost:7000"),
             ("master.advertise_addr", "0.0.0.0"),
             ("master.max_connections", "0"),
+            ("master.admission", "everybody"),
+            ("master.plaintext", "maybe"),
+            ("master.requests_per_second", "0"),
+            ("master.token_failures_per_minute", "-1"),
             ("node.timeout", "0s"),
             ("node.hostname", "a_b"),
             ("node.ip", "fd00::1"),

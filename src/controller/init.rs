@@ -119,11 +119,7 @@ async fn make_swarm(options: &InitOptions) -> Result<Engine, InitError> {
 }
 
 /// Records the Swarm and makes the first token, unless a controller has started meanwhile: it does so itself.
-async fn record(
-    options: &InitOptions,
-    swarm: Option<SwarmRecord>,
-    outcome: &mut InitOutcome,
-) -> Result<(), InitError> {
+async fn record(options: &InitOptions, swarm: Option<SwarmRecord>, outcome: &mut InitOutcome) -> Result<(), InitError> {
     let store = match Store::<ClusterState>::open(&options.state_dir, StoreOptions::default()).await {
         Ok(store) => store,
         Err(OpenError::InUse { .. }) => {

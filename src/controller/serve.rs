@@ -1,5 +1,6 @@
 //! `master serve`: opens the state, registers this host, and runs listener and reconcile loop until told to stop.
 
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,10 +8,12 @@ use std::sync::atomic::AtomicBool;
 use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
 
-use super::admission::{self, Policy, Source};
-use super::command::{Command, StorageRecord, SwarmRecord, Thresholds};
-use super::front_door::FrontDoor;
-use super::listener::{ListenError, ListenOptions, Listener};
+use super::admission::{self, Policy, Rules};
+use super::certificates::CertificateIssuer;
+use super::command::{Command, StorageRecord, SwarmRecord, Thresholds, Warrant};
+use super::front_door::{FrontDoor, Memory};
+use super::limits::{LimitSettings, Limits};
+use super::listener::{ClearText, ListenError, ListenOptions, Listener};
 use super::overview::Counters;
 use super::reconcile::Reconcile;
 use super::reply::{StorageView, SwarmView};
@@ -40,6 +43,7 @@ pub struct ServeOptions {
     pub state_dir: PathBuf,
     pub listen: ListenOptions,
     pub policy: Policy,
+    pub limits: LimitSettings,
     pub need: Option<Thresholds>,
     pub overlay: OverlayConfig,
     pub storage: StorageChoice,
@@ -116,6 +120,9 @@ pub async fn run(
     let door = Arc::new(FrontDoor {
         store: store.clone(),
         policy: options.policy,
+        certificates: Some(Arc::clone(&authority) as Arc<dyn CertificateIssuer>),
+        engine: Arc::clone(&options.engine),
+        own: SocketAddrV4::new(own_address.ip(), options.listen.tcp.first().map_or(0, SocketAddr::port)),
         need: options.need,
         overlay: options.overlay,
         swarm: Arc::clone(&swarm),
@@ -124,12 +131,18 @@ pub async fn run(
         look_again,
         clock: options.clock,
         counters: Arc::new(Counters::default()),
-        said: std::sync::Mutex::default(),
         listener: std::sync::OnceLock::new(),
+        limits: std::sync::Mutex::new(Limits::new(&options.limits)),
+        started: tokio::time::Instant::now(),
+        memory: Memory::default(),
     });
     let tls = ServerTls::new(authority, Arc::clone(&door.clock)).map_err(ServeError::Tls)?;
-    let listen = ListenOptions { tls: Some(Arc::new(tls)), ..options.listen };
+    let clear_text = if options.policy.plaintext { ClearText::Private } else { ClearText::Refuse };
+    let listen = ListenOptions { tls: Some(Arc::new(tls)), clear_text, ..options.listen };
     let listener = Listener::bind(&listen).await.map_err(ServeError::Listen)?;
+    if let Some(warning) = options.policy.warning() {
+        tracing::warn!("{warning}");
+    }
     // Set once, here.
     door.listener.set(listener.monitor()).ok();
     ready(&listener);
@@ -240,16 +253,17 @@ fn difference(recorded: &StorageRecord, asked: &StorageRecord) -> Option<(&'stat
 /// Registers the controller's own host, so that it counts.
 async fn register_own_host(store: &Store<ClusterState>, options: &ServeOptions) -> Result<NodeAddress, ServeError> {
     let now = options.clock.now();
+    let rules = Rules { policy: options.policy, authorities: &[], now };
     let (unchanged, node) = store
         .read(|state| {
-            admission::admit(state, options.policy, &options.own, Source::Local, now)
-                .map(|node| (state.is_registered_as(&node), node))
+            admission::admit_locally(state, &rules, &options.own)
+                .map(|node| (state.is_registered_as(&node, None), node))
         })
         .map_err(ServeError::OwnHost)?;
     let address = node.address;
     if !unchanged {
         tracing::info!(hostname = %node.hostname, address = %node.address, role = %node.role, "this host registers itself");
-        commit(store, Command::Register { node, at: now }).await?;
+        commit(store, Command::Admit { node, warrant: Warrant::Local, key: None, at: now }).await?;
     }
     Ok(address)
 }

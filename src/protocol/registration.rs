@@ -81,7 +81,7 @@ pub struct RawRequest {
     /// `request-reject`: why, for the node's operator.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// `admin-create`: the administrator's name.
+    /// `admin-create`, `admin-revoke`: the administrator's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// `admin-create`: the administrator's public key (SubjectPublicKeyInfo, DER), in base 64.
@@ -277,6 +277,15 @@ pub enum Administer {
         name: String,
         spki: Vec<u8>,
     },
+    /// The administrators, a page of them.
+    Admins {
+        after: String,
+        limit: u32,
+    },
+    /// Ends an administrator's rights.
+    RevokeAdmin {
+        name: String,
+    },
 }
 
 /// What a token or an approval grants.
@@ -442,17 +451,16 @@ impl RawRequest {
             }
             "authorities" => Ok(Administer::ShowAuthorities),
             "authority-rotate" => Ok(Administer::RotateAuthority),
+            "admins" => page().map(|(after, limit)| Administer::Admins { after, limit }),
             "admin-create" => {
-                free_text("Name", &self.name)?;
+                let name = self.admin_name()?;
                 let spki = data_encoding::BASE64.decode(self.public_key.as_bytes()).unwrap_or_default();
-                if spki.is_empty() || self.name.is_empty() {
-                    return Err(RequestError::Field {
-                        field: "PublicKey",
-                        rule: "a public key in base 64, and a `Name`",
-                    });
+                if spki.is_empty() {
+                    return Err(RequestError::Field { field: "PublicKey", rule: "a public key in base 64" });
                 }
-                Ok(Administer::CreateAdmin { name: self.name.clone(), spki })
+                Ok(Administer::CreateAdmin { name, spki })
             }
+            "admin-revoke" => Ok(Administer::RevokeAdmin { name: self.admin_name()? }),
             _ => Err(RequestError::UnknownAction(self.action.chars().take(64).collect())),
         }
     }
@@ -464,6 +472,17 @@ impl RawRequest {
         let role = if self.role.is_empty() { None } else { Some(self.role.parse::<Role>()?) };
         let profiles = self.profiles.iter().map(|name| ProfileName::parse(name)).collect::<Result<_, _>>()?;
         Ok(Grant { role, profiles })
+    }
+
+    /// The name ends up in a certificate, as a part of a URI.
+    fn admin_name(&self) -> Result<String, RequestError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let begins_well = self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if begins_well && self.name.len() <= 64 && self.name.bytes().all(allowed) {
+            return Ok(self.name.clone());
+        }
+        let rule = "1 to 64 letters, digits, `.`, `_` and `-`, beginning with a letter or digit";
+        Err(RequestError::Field { field: "Name", rule })
     }
 
     fn node_name(&self) -> Result<NodeName, RequestError> {

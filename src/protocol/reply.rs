@@ -228,6 +228,12 @@ pub struct ErrorReply {
     pub hint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// As in [`Reply`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub authorities: String,
+    /// As in [`Reply`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub server_time: String,
 }
 
 impl ErrorReply {
@@ -240,6 +246,8 @@ impl ErrorReply {
             message: message.into(),
             hint: hint.into(),
             retry_after_ms: None,
+            authorities: String::new(),
+            server_time: String::new(),
         }
     }
 }

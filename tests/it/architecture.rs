@@ -33,7 +33,7 @@ const STARTS: &str = "processes are started in one place, with a deadline, a pro
 
 /// Imports that point up and may: the file, the module that it names, the reason. One that is no longer needed fails.
 const UPWARD: [(&str, &str, &str); 2] = [
-    ("src/controller/state.rs", "controller::store", "the state is the `Machine` that the store drives"),
+    ("src/controller/state/records.rs", "controller::store", "the state is the `Machine` that the store drives"),
     ("src/providers/gluster.rs", "providers::command", "its errors carry what the tool said as their source"),
 ];
 

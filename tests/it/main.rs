@@ -13,6 +13,7 @@ mod lab;
 mod listener;
 mod packaging;
 mod removal;
+mod state_v1;
 mod store;
 mod swarm_contract;
 mod world;

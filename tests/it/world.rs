@@ -17,6 +17,7 @@ use clusterctl::config::{MasterAddress, MasterHost};
 use clusterctl::controller::admission::{Admission, Policy};
 use clusterctl::controller::command::{StorageRecord, Thresholds};
 use clusterctl::controller::init::{self, InitOptions};
+use clusterctl::controller::limits::LimitSettings;
 use clusterctl::controller::listener::{ClearText, ListenOptions};
 use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoice};
 use clusterctl::converge::observe::{Hands, ObserveError};
@@ -184,6 +185,20 @@ pub(crate) struct Settings {
     pub(crate) settle: SignedDuration,
     pub(crate) overlay: OverlayConfig,
     pub(crate) max_nodes: u32,
+    pub(crate) admission: Admission,
+    pub(crate) limits: LimitSettings,
+}
+
+/// Rates that no test reaches which is about something else.
+pub(crate) fn without_limits() -> LimitSettings {
+    LimitSettings {
+        requests_per_second: 1_000_000,
+        requests_burst: 1_000_000,
+        node_requests_per_second: 1_000_000,
+        node_requests_burst: 1_000_000,
+        token_failures_per_minute: 1_000_000,
+        token_failures_per_address: 1_000_000,
+    }
 }
 
 impl Default for Settings {
@@ -194,6 +209,9 @@ impl Default for Settings {
             settle: SignedDuration::from_millis(150),
             overlay: OverlayConfig::default(),
             max_nodes: 100,
+            // Most tests are about something else.
+            admission: Admission::Open,
+            limits: without_limits(),
         }
     }
 }
@@ -326,7 +344,8 @@ impl World {
                 drain: Duration::from_millis(20),
                 ..ListenOptions::default()
             },
-            policy: Policy { admission: Admission::Open, max_nodes: self.settings.max_nodes },
+            policy: Policy { admission: self.settings.admission, plaintext: true, max_nodes: self.settings.max_nodes },
+            limits: self.settings.limits,
             need: self.settings.need,
             overlay: self.settings.overlay.clone(),
             storage: self.storage_choice(),

@@ -11,9 +11,10 @@ use crate::cli::{Exit, Failure, Outcome, explain, signals, this_host};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::OverlayConfig;
 use crate::config::Settings;
-use crate::controller::admission::{Admission, Policy};
+use crate::controller::admission::Policy;
 use crate::controller::command::Thresholds;
-use crate::controller::listener::{ClearText, ListenOptions, Listener};
+use crate::controller::limits::LimitSettings;
+use crate::controller::listener::{ListenOptions, Listener};
 use crate::controller::serve::{self, ServeError, ServeOptions};
 use crate::controller::store::OpenError;
 use crate::nodeagent::facts::{self, gluster_ability};
@@ -57,9 +58,6 @@ fn ready(listener: &Listener) {
     for address in listener.local_addrs() {
         tracing::info!(%address, "listening for nodes");
     }
-    tracing::warn!(
-        "admission is open and clear text is answered: whoever reaches this port can join; keep it inside a trusted network"
-    );
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
 }
 
@@ -101,12 +99,19 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         listen: ListenOptions {
             tcp: vec![master.listen],
             unix: Some(settings.common.socket.as_path().to_owned()),
-            clear_text: ClearText::Private,
             max_connections: master.max_connections as usize,
             per_address: master.max_connections_per_address as usize,
             ..ListenOptions::default()
         },
-        policy: Policy { admission: Admission::Open, max_nodes: master.max_nodes },
+        policy: Policy { admission: master.admission, plaintext: master.plaintext, max_nodes: master.max_nodes },
+        limits: LimitSettings {
+            requests_per_second: master.limits.requests_per_second,
+            requests_burst: master.limits.requests_burst,
+            node_requests_per_second: master.limits.node_requests_per_second,
+            node_requests_burst: master.limits.node_requests_burst,
+            token_failures_per_minute: master.limits.token_failures_per_minute,
+            token_failures_per_address: master.limits.token_failures_per_address,
+        },
         need: master
             .wait_for_minimum
             .then_some(Thresholds { managers: master.min_managers, workers: master.min_workers }),

@@ -1,6 +1,6 @@
 //! Who is not let in, and that nothing is written then.
 
-use clusterctl::controller::admission::{self, Admission, Policy, Source};
+use clusterctl::controller::admission::{self, Admission, Caller, Policy, Rules, Verdict};
 use clusterctl::controller::state::ClusterState;
 use clusterctl::protocol::registration::{RawRequest, Request};
 
@@ -70,14 +70,16 @@ async fn clocks_that_differ_too_much_are_refused() {
 /// could reach. (Over the sockets of this test every source is loopback, which may name any address.)
 #[test]
 fn an_address_is_where_the_node_speaks_from() {
-    let policy = Policy { admission: Admission::Open, max_nodes: 10 };
+    let policy = Policy { admission: Admission::Open, plaintext: true, max_nodes: 10 };
+    let rules = Rules { policy, authorities: &[], now: jiff::Timestamp::UNIX_EPOCH };
     let judge = |claimed: &str, source: &str| {
         let raw: RawRequest = serde_json::from_value(json!({"Hostname": "h2", "IP": claimed})).unwrap();
         let Ok(Request::Register(registration)) = raw.check() else { panic!("a registration") };
-        let source = Source::Remote(source.parse().unwrap());
-        match admission::admit(&ClusterState::default(), policy, &registration, source, jiff::Timestamp::UNIX_EPOCH) {
-            Ok(node) => node.address.to_string(),
-            Err(refusal) => refusal.code().to_owned(),
+        let caller = Caller::Clear(source.parse().unwrap());
+        match admission::admit(&ClusterState::default(), &rules, &registration, caller) {
+            Verdict::Admit { node, .. } => node.address.to_string(),
+            Verdict::Refuse(refusal) => refusal.code().to_owned(),
+            Verdict::Pending { .. } => "pending".to_owned(),
         }
     };
     assert_eq!(judge("10.0.0.2", "10.0.0.2"), "10.0.0.2");
