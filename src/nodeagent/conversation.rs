@@ -123,7 +123,8 @@ fn millis(duration: Duration) -> u64 {
 /// The line and the word for why a reply is not enough.
 fn why_waiting(reply: &Reply) -> (String, String) {
     match reply.reason {
-        Some(reason) => (reply.message.clone(), reason.to_string()),
+        Some(reason) if reply.hint.is_empty() => (reply.message.clone(), reason.to_string()),
+        Some(reason) => (format!("{}; {}", reply.message, reply.hint), reason.to_string()),
         None => (reply.gluster_message.clone(), Reason::StorageDegraded.to_string()),
     }
 }
