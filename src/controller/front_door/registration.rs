@@ -42,7 +42,7 @@ impl FrontDoor {
         }
         let deadline = Instant::now() + Duration::from_millis(registration.wait_ms);
         let mut changes = self.store.changed();
-        let (mut place, mut parked) = (None, None);
+        let (mut place, mut parked, mut asked) = (None, None, None);
         let mut attempts = 0;
         loop {
             changes.mark_unchanged();
@@ -59,13 +59,16 @@ impl FrontDoor {
                     self.let_in(&registration, caller, *node, warrant, key, now, deadline).await
                 }
                 Verdict::Pending { request, filed } => {
-                    let id = match filed {
-                        Some(id) => id,
-                        None => match self.file(*request.clone(), now).await {
+                    let id = match (filed, &asked) {
+                        (Some(id), _) => id,
+                        // Another request of the same node has taken its place, or there was no room for it.
+                        (None, Some(id)) => return pending(id, &request),
+                        (None, None) => match self.file(*request.clone(), now).await {
                             Ok(id) => id,
                             Err(outcome) => return outcome,
                         },
                     };
+                    asked = Some(id.clone());
                     place = place.or_else(|| self.memory.wait(&request.node_id));
                     if place.is_none() || Instant::now() >= deadline {
                         return pending(&id, &request);
@@ -141,11 +144,11 @@ impl FrontDoor {
 
     /// Puts a request on record, and says under which id it is.
     async fn file(&self, request: RequestTerms, now: Timestamp) -> Result<ShortId, Outcome> {
-        let node = request.node_id.clone();
+        let terms = request.clone();
         let id = ShortId::of_bytes(super::administration::random()?);
         let command = Command::FileRequest { id: id.clone(), request, at: now };
         let committed = self.store.commit(command).await.map_err(|error| not_stored(&error))?;
-        let filed = self.store.read(|state| state.request_of(&node).cloned());
+        let filed = self.store.read(|state| state.request_like(&terms).cloned());
         let Some(filed) = filed else {
             // Dropped again by now, for want of room.
             return Err(waiting(Reason::Overloaded, "too many requests to join are waiting".to_owned(), PENDING_RETRY));
