@@ -238,7 +238,7 @@ fn within(inner: &str, outer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Role;
+    use crate::cluster::{Admission, Role};
     use crate::config::layer::{self, Flags};
     use crate::config::{LogFormat, LogLevel};
 
@@ -268,6 +268,11 @@ mod tests {
         assert_eq!(settings.master.listen.to_string(), "0.0.0.0:7000");
         assert!(!settings.master.wait_for_minimum);
         assert_eq!((settings.master.max_connections, settings.master.max_connections_per_address), (2048, 64));
+        assert_eq!((settings.master.admission, settings.master.plaintext), (Admission::Token, false));
+        let limits = settings.master.limits;
+        assert_eq!((limits.requests_per_second, limits.requests_burst), (20, 100));
+        assert_eq!((limits.node_requests_per_second, limits.node_requests_burst), (1, 10));
+        assert_eq!((limits.token_failures_per_minute, limits.token_failures_per_address), (20, 200));
         assert_eq!(settings.node.timeout, Duration::from_secs(600));
         assert_eq!(settings.node.master, None);
         assert!(doubts(&settings).is_empty());
@@ -290,6 +295,9 @@ mod tests {
             ("master.advertise_addr", "10.0.0.1"),
             ("master.min_managers", "3"),
             ("master.wait_for_minimum", "true"),
+            ("master.admission", "Approve"),
+            ("master.plaintext", "on"),
+            ("master.node_requests_burst", "50"),
             ("node.master", "h1"),
             ("node.role", "Manager"),
             ("node.ip", "10.0.0.2"),
@@ -312,6 +320,8 @@ mod tests {
         let networks: Vec<String> = settings.gluster.auth_allow_cidrs.iter().map(ToString::to_string).collect();
         assert_eq!(networks, ["10.0.0.0/8", "192.168.0.0/16"]);
         assert_eq!(settings.master.min_managers, 3);
+        assert_eq!((settings.master.admission, settings.master.plaintext), (Admission::Approve, true));
+        assert_eq!(settings.master.limits.node_requests_burst, 50);
         assert_eq!(settings.node.master.unwrap().to_string(), "h1:7000");
         assert_eq!(settings.node.role, Some(Role::Manager));
         assert_eq!(settings.node.hostname.unwrap().as_str(), "h2");

@@ -10,7 +10,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::command::{AdmittedNode, Decision, RequestTerms, Warrant};
-use super::state::{ClusterState, Conflict, NodeRecord, RequestRecord, RequestStatus, TokenRecord};
+use super::state::{ClusterState, Conflict, NodeRecord, RequestStatus, TokenRecord};
 use super::tokens;
 use crate::cluster::{KeyFingerprint, NodeAddress, ProfileName, Role, ShortId};
 use crate::protocol::registration::Registration;
@@ -126,7 +126,7 @@ fn judge(
         Decided::Ask { profiles, role } => {
             applicant.judge_place(&applicant.node(role.unwrap_or(Role::Worker)))?;
             let request = RequestTerms { role, ..applicant.request(profiles) };
-            let filed = state.request_of(&request.node_id).filter(|filed| filed.terms == request);
+            let filed = state.request_like(&request).filter(|filed| filed.terms == request);
             Ok(Verdict::Pending { filed: filed.map(|filed| filed.id.clone()), request: Box::new(request) })
         }
     }
@@ -183,7 +183,8 @@ impl<'a> Applicant<'a> {
             return Ok(Decided::Come { role: asked.unwrap_or(known.role), warrant: Warrant::Member });
         }
         // From here on it wants what it was not granted yet: to come in, or to be more.
-        let request = self.state.request_of(&self.speaker.id).filter(|request| self.is_of(request));
+        let terms = self.request(Vec::new());
+        let request = self.state.request_like(&terms).filter(|request| request.is_about(&terms));
         let decision = request.and_then(|request| match &request.status {
             RequestStatus::Pending => None,
             RequestStatus::Decided { decision, .. } => Some((&request.id, decision)),
@@ -257,10 +258,6 @@ impl<'a> Applicant<'a> {
             Some(Conflict::Hostname { .. }) => Err(Refusal::HostnameTaken { hostname: node.hostname.clone() }),
             Some(Conflict::Address { holder }) => Err(Refusal::AddressTaken { address: node.address, holder }),
         }
-    }
-
-    fn is_of(&self, request: &RequestRecord) -> bool {
-        request.is_about(&self.request(Vec::new()))
     }
 
     fn request(&self, profiles: Vec<ProfileName>) -> RequestTerms {

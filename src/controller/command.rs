@@ -78,7 +78,8 @@ pub enum Command {
         id: ShortId,
         at: Timestamp,
     },
-    /// A node asks to be let in. A second one of the same node takes the place of the first, under its id.
+    /// A node asks to be let in. If it says something else than before, that takes the place of what it said, under the
+    /// new id: an id stands for what an administrator was shown.
     FileRequest {
         id: ShortId,
         request: RequestTerms,

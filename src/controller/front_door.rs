@@ -74,8 +74,14 @@ pub struct FrontDoor {
 /// An answer before it is bytes.
 enum Outcome {
     Reply(Box<Reply>),
-    Error(ErrorReply),
+    Error(Box<ErrorReply>),
     Value(serde_json::Value),
+}
+
+impl Outcome {
+    fn error(reply: ErrorReply) -> Self {
+        Self::Error(Box::new(reply))
+    }
 }
 
 /// What a caller has a right to, whatever it says about itself.
@@ -112,7 +118,7 @@ impl FrontDoor {
         if let Caller::Clear(source) = caller
             && !answers_clear_text(self.policy, source)
         {
-            return Outcome::Error(tls_required());
+            return Outcome::error(tls_required());
         }
         let party = self.party(caller);
         if let (Party::Stranger, Some(source)) = (&party, caller.source()) {
@@ -125,7 +131,7 @@ impl FrontDoor {
             Ok(request) => request,
             Err(error) => {
                 let hint = "see `clusterctl node join --help`; the request's fields are in the README under \"Wire\"";
-                return Outcome::Error(ErrorReply::new("invalid-request", error.to_string(), hint));
+                return Outcome::error(ErrorReply::new("invalid-request", error.to_string(), hint));
             }
         };
         match request {
@@ -138,7 +144,7 @@ impl FrontDoor {
             Request::Administer(action) => match party {
                 Party::Local => self.administer(action, "root").await,
                 Party::Admin(name) => self.administer(action, &name).await,
-                Party::Member(_) | Party::Stranger => Outcome::Error(ErrorReply::new(
+                Party::Member(_) | Party::Stranger => Outcome::error(ErrorReply::new(
                     "not-permitted",
                     "administration is for root on the controller's unix socket, and for administrators' certificates",
                     "run the command on the master's host as root, or get a certificate there with `clusterctl master admin create`",
@@ -217,7 +223,7 @@ impl FrontDoor {
         let (gate, found) = self
             .store
             .read(|state| (gate::evaluate(self.need, state.counts(), state.latch()), state.node(id).cloned()));
-        let Some(node) = found else { return Err(Outcome::Error(unknown_node(id.as_str()))) };
+        let Some(node) = found else { return Err(Outcome::error(unknown_node(id.as_str()))) };
         if let (Gate::Open { newly: true }, Some(thresholds)) = (gate, self.need) {
             tracing::info!(
                 managers = thresholds.managers,

@@ -80,7 +80,7 @@ pub struct ClusterState {
     tombstones: BTreeMap<NodeId, Tombstone>,
     tokens: BTreeMap<ShortId, TokenRecord>,
     requests: BTreeMap<ShortId, RequestRecord>,
-    requests_of: HashMap<NodeId, ShortId>,
+    requests_of: BTreeMap<requests::Asker, ShortId>,
     admins: BTreeMap<String, AdminRecord>,
     revision: u64,
     dirty: BTreeSet<String>,

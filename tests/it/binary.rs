@@ -67,8 +67,16 @@ fn help_is_on_stdout_and_shows_examples() {
         assert!(stdout(&output).contains("Examples:") && stderr(&output).is_empty(), "{arguments:?}");
     }
     let output = run(&["master", "serve", "--help"]);
-    for flag in ["--listen", "--advertise-addr", "--min-managers", "--min-workers", "--wait-for-minimum", "--state-dir"]
-    {
+    for flag in [
+        "--listen",
+        "--advertise-addr",
+        "--admission",
+        "--plaintext",
+        "--min-managers",
+        "--min-workers",
+        "--wait-for-minimum",
+        "--state-dir",
+    ] {
         assert!(stdout(&output).contains(flag), "{flag}");
     }
 }

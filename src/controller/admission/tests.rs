@@ -116,8 +116,13 @@ impl Cluster {
         assert!(matches!(verdict, Verdict::Admit { .. }), "{verdict:?}");
     }
 
+    /// The request of a node, the last one if there are more.
+    fn request_of(&self, id: &NodeId) -> ShortId {
+        self.state.requests().filter(|request| request.terms.node_id == *id).last().unwrap().id.clone()
+    }
+
     fn decide(&mut self, name: &str, decision: Decision) {
-        let id = self.state.request_of(&key(name).node_id).unwrap().id.clone();
+        let id = self.request_of(&key(name).node_id);
         self.apply(&Command::DecideRequest { id, decision, at: now() });
     }
 }

@@ -109,7 +109,7 @@ impl FrontDoor {
         tracing::info!(hostname = %target.hostname, node = %id, by, force, "a node is to be removed");
         let done = match removal::take_out(self.engine.as_ref(), &target, force).await {
             Ok(done) => done,
-            Err(error) => return Outcome::Error(error.reply()),
+            Err(error) => return Outcome::error(error.reply()),
         };
         match self.bury(&id, by).await {
             Outcome::Reply(reply) if reply.status == Status::Ready => {
@@ -213,11 +213,11 @@ impl FrontDoor {
             Ok(Ok(view)) => view,
             Ok(Err(error)) => {
                 tracing::error!("the CA is not rotated: {error}: {}", error.0);
-                return Err(Outcome::Error(super::registration::no_certificate()));
+                return Err(super::registration::no_certificate());
             }
             Err(error) => {
                 tracing::error!("the CA is not rotated: {error}");
-                return Err(Outcome::Error(super::registration::no_certificate()));
+                return Err(super::registration::no_certificate());
             }
         };
         let active = view.authorities.iter().find(|authority| authority.active);
@@ -263,7 +263,7 @@ impl FrontDoor {
 
     fn issuer(&self) -> Result<&Arc<dyn CertificateIssuer>, Outcome> {
         self.certificates.as_ref().ok_or_else(|| {
-            Outcome::Error(ErrorReply::new(
+            Outcome::error(ErrorReply::new(
                 "no-authority",
                 "this controller has no certificate authority",
                 "run `clusterctl master init` on the master's host, then start the controller again",
@@ -294,11 +294,11 @@ fn find<'a>(state: &'a ClusterState, name: &NodeName) -> Option<&'a NodeRecord> 
 }
 
 fn no_node(name: &NodeName) -> Outcome {
-    Outcome::Error(unknown_node(&name.to_string()))
+    Outcome::error(unknown_node(&name.to_string()))
 }
 
 fn invalid(message: String, hint: &str) -> Outcome {
-    Outcome::Error(ErrorReply::new("invalid-request", message, hint))
+    Outcome::error(ErrorReply::new("invalid-request", message, hint))
 }
 
 fn denied(denial: Denial, what: &str) -> Outcome {
@@ -317,7 +317,7 @@ fn denied(denial: Denial, what: &str) -> Outcome {
             (format!("unknown-{what}"), format!("there is no such {what}"), "list what there is".to_owned())
         }
     };
-    Outcome::Error(ErrorReply::new(&code, message, hint))
+    Outcome::error(ErrorReply::new(&code, message, hint))
 }
 
 /// Random bytes.
@@ -328,7 +328,7 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Outcome> {
         Err(error) => {
             tracing::error!("this host gives no random numbers: {error}");
             let hint = "see the controller's log";
-            Err(Outcome::Error(ErrorReply::new("internal-error", "the host gives no random numbers", hint)))
+            Err(Outcome::error(ErrorReply::new("internal-error", "the host gives no random numbers", hint)))
         }
     }
 }

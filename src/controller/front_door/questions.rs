@@ -24,8 +24,8 @@ impl FrontDoor {
     ) -> Outcome {
         let id = match self.speaker(who, caller) {
             Ok(Standing::Member(id)) => id,
-            Ok(Standing::Stranger(_)) => return Outcome::Error(unknown_node(who.hostname.as_str())),
-            Err(error) => return Outcome::Error(error),
+            Ok(Standing::Stranger(_)) => return Outcome::error(unknown_node(who.hostname.as_str())),
+            Err(outcome) => return outcome,
         };
         if let Some(report) = report {
             let changed = self.store.read(|state| state.node(&id).is_some_and(|node| node.report != report));
@@ -64,9 +64,9 @@ impl FrontDoor {
     /// A client of the first implementation says that it made the volume. Ours never asks one to; it is thanked.
     pub(super) fn gluster_ready(&self, who: &Identity, caller: Caller<'_>) -> Outcome {
         match self.speaker(who, caller) {
-            Err(error) => Outcome::Error(error),
+            Err(outcome) => outcome,
             Ok(Standing::Stranger(_)) if caller != Caller::Local && !self.is_open() => {
-                Outcome::Error(unknown_node(who.hostname.as_str()))
+                Outcome::error(unknown_node(who.hostname.as_str()))
             }
             Ok(Standing::Member(_) | Standing::Stranger(_)) => {
                 tracing::info!(hostname = %who.hostname, "a client says that the volume is ready; the controller looks after it itself");
@@ -81,10 +81,10 @@ impl FrontDoor {
             Ok(Standing::Member(id)) => id,
             // Leaving twice is leaving.
             Ok(Standing::Stranger(_)) => return done(None),
-            Err(error) => return Outcome::Error(error),
+            Err(outcome) => return outcome,
         };
         if let Some(error) = self.brick_is_here(&id) {
-            return Outcome::Error(error);
+            return Outcome::error(error);
         }
         let at = self.clock.now();
         self.drop_node(&id, Command::Deregister { id: id.clone(), at }, "node left").await
@@ -123,11 +123,11 @@ impl FrontDoor {
     }
 
     /// Whom the caller speaks for. A member is noted as heard.
-    fn speaker(&self, who: &Identity, caller: Caller<'_>) -> Result<Standing, ErrorReply> {
+    fn speaker(&self, who: &Identity, caller: Caller<'_>) -> Result<Standing, Outcome> {
         let standing = self.store.read(|state| speaks_for(state, self.policy, who, caller)).map_err(|refusal| {
             // To a client that only asks, it is over: it must not take this for an answer to a registration.
             let code = if matches!(refusal, Refusal::Removed { .. }) { "removed" } else { refusal.code() };
-            ErrorReply::new(code, refusal.to_string(), refusal.hint())
+            Outcome::error(ErrorReply::new(code, refusal.to_string(), refusal.hint()))
         })?;
         if let Standing::Member(id) = &standing {
             self.memory.hears(id, Seen { at: self.clock.now(), source: caller.source() });

@@ -42,7 +42,7 @@ impl FrontDoor {
         }
         let deadline = Instant::now() + Duration::from_millis(registration.wait_ms);
         let mut changes = self.store.changed();
-        let (mut place, mut parked) = (None, None);
+        let (mut place, mut parked, mut asked) = (None, None, None);
         let mut attempts = 0;
         loop {
             changes.mark_unchanged();
@@ -59,13 +59,16 @@ impl FrontDoor {
                     self.let_in(&registration, caller, *node, warrant, key, now, deadline).await
                 }
                 Verdict::Pending { request, filed } => {
-                    let id = match filed {
-                        Some(id) => id,
-                        None => match self.file(*request.clone(), now).await {
+                    let id = match (filed, &asked) {
+                        (Some(id), _) => id,
+                        // Another request of the same node has taken its place, or there was no room for it.
+                        (None, Some(id)) => return pending(id, &request),
+                        (None, None) => match self.file(*request.clone(), now).await {
                             Ok(id) => id,
                             Err(outcome) => return outcome,
                         },
                     };
+                    asked = Some(id.clone());
                     place = place.or_else(|| self.memory.wait(&request.node_id));
                     if place.is_none() || Instant::now() >= deadline {
                         return pending(&id, &request);
@@ -119,7 +122,7 @@ impl FrontDoor {
             "wait for a minute, then join with a token that `clusterctl token list` on the master's host shows as valid",
         );
         error.retry_after_ms = Some(super::millis(too_soon.retry_after));
-        Some(Outcome::Error(error))
+        Some(Outcome::error(error))
     }
 
     fn refuse_registration(&self, registration: &Registration, caller: Caller<'_>, refusal: &Refusal) -> Outcome {
@@ -136,16 +139,16 @@ impl FrontDoor {
     fn refuse(&self, who: &Identity, refusal: &Refusal) -> Outcome {
         tracing::warn!(hostname = %who.hostname, reason = refusal.code(), "registration refused: {refusal}");
         self.counters.refused();
-        Outcome::Error(ErrorReply::new(refusal.code(), refusal.to_string(), refusal.hint()))
+        Outcome::error(ErrorReply::new(refusal.code(), refusal.to_string(), refusal.hint()))
     }
 
     /// Puts a request on record, and says under which id it is.
     async fn file(&self, request: RequestTerms, now: Timestamp) -> Result<ShortId, Outcome> {
-        let node = request.node_id.clone();
+        let terms = request.clone();
         let id = ShortId::of_bytes(super::administration::random()?);
         let command = Command::FileRequest { id: id.clone(), request, at: now };
         let committed = self.store.commit(command).await.map_err(|error| not_stored(&error))?;
-        let filed = self.store.read(|state| state.request_of(&node).cloned());
+        let filed = self.store.read(|state| state.request_like(&terms).cloned());
         let Some(filed) = filed else {
             // Dropped again by now, for want of room.
             return Err(waiting(Reason::Overloaded, "too many requests to join are waiting".to_owned(), PENDING_RETRY));
@@ -184,7 +187,7 @@ impl FrontDoor {
             self.wake.notify_one();
         }
         if let Some(error) = self.brick_stays_behind(&node) {
-            return Progress::Answer(Outcome::Error(error));
+            return Progress::Answer(Outcome::error(error));
         }
         if registration.token_refused {
             self.swarm.doubt().await;
@@ -223,7 +226,7 @@ impl FrontDoor {
         self.memory.hears(&id, Seen { at: now, source: caller.source() });
         let certificate = match self.certificate(&id, caller, now) {
             Ok(certificate) => certificate,
-            Err(error) => return Progress::Answer(Outcome::Error(error)),
+            Err(outcome) => return Progress::Answer(outcome),
         };
         let answer = self.answer_when(&id, deadline, |reply| reply.status == Status::Ready).await;
         Progress::Answer(match answer {
@@ -251,7 +254,7 @@ impl FrontDoor {
     }
 
     /// A certificate for a member that needs one; empty if it does not.
-    fn certificate(&self, id: &NodeId, caller: Caller<'_>, now: Timestamp) -> Result<String, ErrorReply> {
+    fn certificate(&self, id: &NodeId, caller: Caller<'_>, now: Timestamp) -> Result<String, Outcome> {
         let (Caller::Tls(_, proof), Some(issuer)) = (caller, &self.certificates) else { return Ok(String::new()) };
         let role = self.store.read(|state| state.node(id).map(|node| node.role));
         let (Some(key), Some(role)) = (proof.key(), role) else { return Ok(String::new()) };
@@ -291,12 +294,12 @@ impl FrontDoor {
     }
 }
 
-pub(super) fn no_certificate() -> ErrorReply {
-    ErrorReply::new(
+pub(super) fn no_certificate() -> Outcome {
+    Outcome::error(ErrorReply::new(
         "no-certificate",
         "the controller could not make a certificate",
         "see the controller's log; its state directory must be writable",
-    )
+    ))
 }
 
 fn pending(id: &ShortId, request: &RequestTerms) -> Outcome {

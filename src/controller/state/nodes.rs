@@ -211,7 +211,7 @@ impl ClusterState {
             self.use_token(sequence, id);
         }
         if new || matches!(by, Warrant::Request(_)) {
-            self.drop_request_of(sequence, &node.id);
+            self.drop_requests_of(sequence, &node.id);
         }
         effect
     }
@@ -328,7 +328,7 @@ impl ClusterState {
         if self.nodes.remove(id).is_none() {
             return Effect::Unchanged;
         }
-        self.drop_request_of(sequence, id);
+        self.drop_requests_of(sequence, id);
         self.touch(sequence, node_row(id));
         Effect::Changed
     }

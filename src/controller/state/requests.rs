@@ -1,7 +1,8 @@
 //! Requests of nodes that want to be let in, until an administrator has decided and the node has come back.
 //!
-//! A node has one request. Strangers make them, so they are few: where there is no room, the address that has the most
-//! of them gives way, and an address that floods takes its own.
+//! A node has one request; another one takes its place, and its id goes with it, so that nobody approves what he was not
+//! shown. Strangers make requests, so they are few: where there is no room, the address that has the most of them gives
+//! way, and an address that floods takes its own.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::request_row;
 use super::{ClusterState, Denial, Effect, cutoff};
-use crate::cluster::{NodeId, ProfileName, Role, ShortId};
+use crate::cluster::{NodeAddress, NodeId, ProfileName, Role, ShortId};
 use crate::controller::command::{AdmittedNode, Decision, RequestTerms};
 
 /// Requests kept at most, decided ones counted.
@@ -20,6 +21,13 @@ pub const MAX_REQUESTS: usize = 1_000;
 pub const MAX_REQUESTS_OF_ADDRESS: usize = 32;
 /// How long a request is kept after it was made or decided; an approval that nobody came for ends with it.
 pub const REQUESTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Who asks: a key; without one, a name at an address.
+pub(super) type Asker = (NodeId, Option<NodeAddress>);
+
+fn asker(terms: &RequestTerms) -> Asker {
+    (terms.node_id.clone(), terms.key.is_none().then_some(terms.address))
+}
 
 /// A request as it is on record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,10 +88,10 @@ impl ClusterState {
         self.requests.get(id)
     }
 
-    /// The request of a node.
+    /// The request of whoever says `terms`.
     #[must_use]
-    pub fn request_of(&self, node: &NodeId) -> Option<&RequestRecord> {
-        self.requests_of.get(node).and_then(|id| self.requests.get(id))
+    pub fn request_like(&self, terms: &RequestTerms) -> Option<&RequestRecord> {
+        self.requests_of.get(&asker(terms)).and_then(|id| self.requests.get(id))
     }
 
     /// The requests by id.
@@ -94,7 +102,8 @@ impl ClusterState {
     /// What was approved for exactly this node, if anything was.
     pub(super) fn approved_request(&self, id: &ShortId, node: &AdmittedNode) -> Option<(Role, &[ProfileName])> {
         let request = self.requests.get(id)?;
-        let concerned = request.concerns(&node.id, node.keyed, &node.hostname, node.address);
+        let asks = (node.id.clone(), (!node.keyed).then_some(node.address));
+        let concerned = asker(&request.terms) == asks && request.terms.hostname == node.hostname;
         match &request.status {
             RequestStatus::Decided { decision: Decision::Approve { role, profiles }, .. } if concerned => {
                 Some((*role, profiles))
@@ -104,27 +113,22 @@ impl ClusterState {
     }
 
     pub(super) fn insert_request(&mut self, request: RequestRecord) {
-        self.requests_of.insert(request.terms.node_id.clone(), request.id.clone());
+        self.requests_of.insert(asker(&request.terms), request.id.clone());
         self.requests.insert(request.id.clone(), request);
     }
 
     pub(super) fn file_request(&mut self, sequence: u64, id: &ShortId, terms: &RequestTerms, at: Timestamp) -> Effect {
-        if let Some(known) = self.requests_of.get(&terms.node_id).and_then(|id| self.requests.get_mut(id)) {
+        if let Some(known) = self.request_like(terms) {
             let decided = known.status != RequestStatus::Pending;
             if known.terms == *terms || (decided && known.is_about(terms)) {
                 return Effect::Unchanged;
             }
-            known.terms = terms.clone();
-            known.status = RequestStatus::Pending;
-            if decided {
-                known.requested_at = at;
-            }
-            let row = request_row(&known.id);
-            self.touch(sequence, row);
-            return Effect::Changed;
         }
         if self.requests.contains_key(id) {
             return Effect::Refused(Denial::Taken);
+        }
+        if let Some(known) = self.request_like(terms).map(|known| known.id.clone()) {
+            self.drop_request(sequence, &known);
         }
         self.make_room(sequence, terms.source, at);
         let request =
@@ -186,15 +190,17 @@ impl ClusterState {
         Effect::Changed
     }
 
-    pub(super) fn drop_request_of(&mut self, sequence: u64, node: &NodeId) {
-        if let Some(id) = self.requests_of.get(node).cloned() {
+    pub(super) fn drop_requests_of(&mut self, sequence: u64, node: &NodeId) {
+        let of_node = self.requests_of.range((node.clone(), None)..).take_while(|((asker, _), _)| asker == node);
+        let ids: Vec<ShortId> = of_node.map(|(_, id)| id.clone()).collect();
+        for id in ids {
             self.drop_request(sequence, &id);
         }
     }
 
     fn drop_request(&mut self, sequence: u64, id: &ShortId) {
         if let Some(request) = self.requests.remove(id) {
-            self.requests_of.remove(&request.terms.node_id);
+            self.requests_of.remove(&asker(&request.terms));
             self.touch(sequence, request_row(id));
         }
     }

@@ -272,8 +272,10 @@ proptest! {
         for node in state.nodes() {
             prop_assert!(node.granted.covers(node.role), "nobody is more than was granted");
             prop_assert!(state.tombstone(&node.id).is_none(), "nobody is both a member and removed");
-            let wants_more = |request: &RequestRecord| request.id.clone();
-            prop_assert_eq!(state.request_of(&node.id).map(wants_more), rebuilt.request_of(&node.id).map(wants_more));
+        }
+        for request in state.requests() {
+            prop_assert_eq!(state.request_like(&request.terms), Some(request), "an asker has one request");
+            prop_assert_eq!(rebuilt.request_like(&request.terms), Some(request));
         }
         for token in state.tokens() {
             prop_assert!(token.terms.uses == 0 || token.used <= token.terms.uses, "no more uses than there are");

@@ -109,7 +109,7 @@ proptest! {
             // It panics if the state refuses.
             let verdict = cluster.register(mode, &registration, caller);
             if let (Verdict::Pending { request, .. }, 3..) = (&verdict, luck) {
-                let id = cluster.state.request_of(&request.node_id).unwrap().id.clone();
+                let id = cluster.state.request_like(request).unwrap().id.clone();
                 let role = if luck == 3 { Role::Manager } else { Role::Worker };
                 cluster.apply(&Command::DecideRequest { id, decision: approve(role), at: now() });
             }

@@ -65,7 +65,7 @@ fn approved_and_rejected() {
         let caller = Caller::Tls([10, 0, 0, 9].into(), &proof);
         assert_eq!(word(&cluster.register(mode, &asks(None), caller)), "pending");
         assert_eq!(word(&cluster.judge(mode, &asks(None), caller)), "still pending");
-        // Another role is another request, under the same id.
+        // Another role is another request, under another id.
         assert_eq!(word(&cluster.judge(mode, &asks(Some(Role::Manager)), caller)), "pending");
         cluster.decide("h9", Decision::Reject { reason: "who are you?".to_owned() });
         let refused = cluster.judge(mode, &asks(None), caller);
@@ -191,7 +191,7 @@ fn legacy_members() {
     let (mode, at) = (Admission::Token, |last| Caller::Clear([10, 0, 0, last].into()));
     cluster.register(mode, &legacy("old", 9), at(9));
     let id = NodeId::of_legacy(&host("old"));
-    let request = cluster.state.request_of(&id).unwrap().id.clone();
+    let request = cluster.request_of(&id);
     let decision = approve(Role::Worker);
     cluster.apply(&Command::DecideRequest { id: request, decision, at: now() });
     assert_eq!(word(&cluster.judge(mode, &legacy("old", 8), at(8))), "pending", "somebody else says the name");

@@ -115,7 +115,7 @@ fn an_approval_lets_in_whom_it_names_once() {
     let as_manager = admit(node(1, Some(1), 2, Role::Manager), Warrant::Request(short(1)), 3);
     assert_eq!(state.apply(5, &as_manager), Effect::Refused(Denial::Role));
     assert_eq!(state.apply(6, &come(1, 3)), Effect::Changed);
-    assert!(state.request(&short(1)).is_none() && state.request_of(&NodeId::of_public_key(&[1])).is_none());
+    assert!(state.request(&short(1)).is_none() && state.request_like(&request(1, 1, 1)).is_none());
     assert_eq!(record(&state, 1).profiles, [profile("edge")]);
     // The command twice, as after an answer that was lost.
     assert_eq!(state.apply(7, &come(1, 4)), Effect::Unchanged);
@@ -151,7 +151,7 @@ fn a_removed_node_needs_to_be_let_in_anew() {
         Command::Remove { id: id.clone(), at: at(2) },
     ]);
     assert_eq!(state.tombstone(&id).unwrap().hostname.as_str(), "h1");
-    assert!(state.request_of(&id).is_none(), "what it asked for before is over as well");
+    assert!(state.request_like(&request(1, 1, 1)).is_none(), "what it asked for before is over as well");
     assert_eq!(state.apply(5, &admit(worker(1), Warrant::Open, 3)), Effect::Refused(Denial::Removed));
     assert_eq!(state.apply(6, &admit(worker(1), Warrant::Member, 3)), Effect::Refused(Denial::NotMember));
     assert_eq!(state.apply(7, &admit(worker(1), Warrant::Token(short(1)), 3)), Effect::Changed);

@@ -52,23 +52,43 @@ fn there_are_no_more_tokens_than_may_be() {
 }
 
 #[test]
-fn a_node_has_one_request() {
+fn a_node_has_one_request_and_an_id_is_for_what_was_shown() {
     let mut state = ClusterState::default();
     assert_eq!(state.apply(1, &file(1, request(1, 1, 1), 1)), Effect::Changed);
     assert_eq!(state.apply(2, &file(2, request(1, 1, 1), 2)), Effect::Unchanged);
-    assert_eq!(state.apply(3, &file(3, request(2, 1, 1), 3)), Effect::Changed);
+    let as_manager = RequestTerms { role: Some(Role::Manager), ..request(1, 1, 1) };
+    assert_eq!(state.apply(3, &file(3, as_manager, 3)), Effect::Changed);
     let only = state.requests().next().unwrap();
-    assert_eq!((&only.id, only.terms.hostname.as_str(), only.requested_at), (&short(1), "h2", at(1)));
-    assert_eq!(
-        (state.requests().count(), state.apply(4, &file(1, request(3, 3, 1), 3))),
-        (1, Effect::Refused(Denial::Taken))
-    );
-    // What was decided holds for what was asked, and for nothing else.
-    state.apply(5, &reject(1));
-    assert_eq!(state.apply(6, &file(4, request(2, 1, 1), 4)), Effect::Unchanged);
-    assert_eq!(state.apply(7, &file(4, request(1, 1, 1), 9)), Effect::Changed);
+    assert_eq!((&only.id, only.terms.role, only.requested_at), (&short(3), Some(Role::Manager), at(3)));
+    // Who approves what he saw before approves nothing.
+    assert_eq!(state.apply(4, &approve(1, Role::Manager)), Effect::Refused(Denial::Unknown));
+    assert_eq!(state.apply(5, &file(3, request(3, 3, 1), 3)), Effect::Refused(Denial::Taken));
+    assert_eq!(state.requests().count(), 1);
+    // What was decided holds for that name, and for no other.
+    state.apply(6, &reject(3));
+    assert_eq!(state.apply(7, &file(4, request(1, 1, 1), 4)), Effect::Unchanged);
+    assert_eq!(state.apply(8, &file(4, request(2, 1, 1), 9)), Effect::Changed);
     let only = state.requests().next().unwrap();
-    assert_eq!((only.word(), only.requested_at), ("pending", at(9)));
+    assert_eq!((only.word(), &only.id, state.requests().count()), ("pending", &short(4), 1));
+}
+
+/// Without a key a name at an address asks, so that nobody takes another's place by saying his name.
+#[test]
+fn without_keys_addresses_ask() {
+    let mut state = ClusterState::default();
+    let legacy = |name: u8| {
+        let node = node(1, None, name, Role::Worker);
+        RequestTerms { node_id: node.id, address: node.address, key: None, ..request(1, 1, 1) }
+    };
+    state.apply(1, &file(1, legacy(1), 1));
+    state.apply(2, &file(2, legacy(2), 2));
+    assert_eq!(state.requests().count(), 2);
+    state.apply(3, &reject(2));
+    state.apply(4, &approve(1, Role::Worker));
+    let come = |address| admit(node(1, None, address, Role::Worker), Warrant::Request(short(1)), 5);
+    assert_eq!(state.apply(5, &come(2)), Effect::Refused(Denial::NotApproved));
+    assert_eq!(state.apply(6, &come(1)), Effect::Changed);
+    assert_eq!(state.requests().count(), 0, "with the name all requests for it are settled");
 }
 
 #[test]
@@ -81,7 +101,7 @@ fn an_address_that_floods_takes_its_own() {
     assert!(state.request(&short(0)).is_some(), "nobody else's");
     assert!((1..=5).all(|n| state.request(&short(n)).is_none()) && state.request(&short(6)).is_some());
     assert_eq!(state.requests().count(), 1 + MAX_REQUESTS_OF_ADDRESS);
-    assert_eq!(state.requests().filter(|request| state.request_of(&request.terms.node_id).is_some()).count(), 33);
+    assert!(state.requests().all(|request| state.request_like(&request.terms) == Some(request)));
 }
 
 #[test]
