@@ -56,7 +56,9 @@ impl Server {
                     "--log-level",
                     "error",
                 ];
-                let words = std::iter::once(binary.as_str()).chain(fixed);
+                // In clear text there are no tokens.
+                let open: &[&str] = if options.tls { &[] } else { &["--admission", "open", "--plaintext"] };
+                let words = std::iter::once(binary.as_str()).chain(fixed).chain(open.iter().copied());
                 words.map(str::to_owned).chain(options.serve_args.iter().cloned()).collect()
             }
             None => this("--serve-store", address, Some(dir)),
