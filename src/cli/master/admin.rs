@@ -1,4 +1,4 @@
-//! `clusterctl master admin`: who may administer the cluster from another host. Types and help, and the one command.
+//! `clusterctl master admin`: who may administer the cluster from another host. Types and help, and the commands.
 //!
 //! The surprising part: the key is made here and never leaves; the controller gets its public half and certifies it.
 
@@ -6,13 +6,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use rcgen::{KeyPair, PublicKeyData};
 use serde_json::{Value, json};
 
 use crate::cli::admin_file::{AdminFile, Reserved};
 use crate::cli::controller_access::Access;
 use crate::cli::flags::AccessArgs;
-use crate::cli::output::{print, text};
+use crate::cli::output::{Table, print, text};
 use crate::cli::relative_time;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, join_address};
 use crate::clock::{Clock, SystemClock};
@@ -26,13 +27,40 @@ pub(super) const ABOUT: &str = "Let somebody administer the cluster from another
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  clusterctl master admin create alice --out alice.json";
+  clusterctl master admin create alice --out alice.json
+  clusterctl master admin list
+  clusterctl master admin revoke alice";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AdminCommand {
     #[command(about = "Make an administrator's file", long_about = CREATE_LONG, after_help = CREATE_EXAMPLES)]
     Create(CreateArgs),
+    #[command(about = "List the administrators", after_help = EXAMPLES)]
+    List(ListArgs),
+    #[command(about = "End what an administrator's file opens", long_about = REVOKE_LONG, after_help = REVOKE_EXAMPLES)]
+    Revoke(RevokeArgs),
+}
+
+const REVOKE_LONG: &str = "\
+From now on the administrator's file opens nothing. The name can be given to a new one.";
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  clusterctl master admin revoke alice";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RevokeArgs {
+    /// Whose file is to open nothing any more
+    #[arg(value_parser = name)]
+    name: String,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 const CREATE_LONG: &str = "\
@@ -69,14 +97,49 @@ impl AdminCommand {
     pub(super) fn collect(&self, flags: &mut Flags) {
         match self {
             Self::Create(args) => args.access.collect(flags),
+            Self::List(args) => args.access.collect(flags),
+            Self::Revoke(args) => args.access.collect(flags),
         }
     }
 
     pub(super) async fn run(self, settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
         match self {
             Self::Create(args) => create(settings, &args, output).await,
+            Self::List(_) => list(settings, output).await,
+            Self::Revoke(args) => revoke(settings, &args).await,
         }
     }
+}
+
+/// `clusterctl master admin list`.
+async fn list(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
+    let admins = Access::of(settings)?.list("admins", "Admins").await?;
+    if !output.is_structured() {
+        table(&admins, SystemClock.now()).print()?;
+    }
+    Ok(Outcome::printed().body(json!({ "Admins": admins })))
+}
+
+fn table(admins: &[Value], now: Timestamp) -> Table {
+    let mut table = Table::new(["name", "status", "created", "key"]);
+    for admin in admins {
+        table.row([
+            text(&admin["Name"]),
+            text(&admin["Status"]),
+            relative_time::cell(&admin["Created"], now),
+            text(&admin["Key"]),
+        ]);
+    }
+    table
+}
+
+/// `clusterctl master admin revoke`.
+async fn revoke(settings: &Settings, args: &RevokeArgs) -> Result<Outcome, Failure> {
+    let request =
+        RawRequest { action: "admin-revoke".to_owned(), name: args.name.clone(), ..RawRequest::default() };
+    Access::of(settings)?.ask(&request).await?;
+    print(&format!("what was made for `{}` opens nothing any more\n", args.name))?;
+    Ok(Outcome::done("revoked").body(json!({ "name": args.name })))
 }
 
 /// `clusterctl master admin create`.
@@ -149,6 +212,21 @@ mod tests {
         for text in ["", "-x", "a b", "a/b", "a%20", "ü", "a\n", &"a".repeat(65)] {
             assert!(name(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_list_shows_whose_file_opens_something() {
+        let now = Timestamp::from_second(1_767_323_045).unwrap();
+        let created = (now - jiff::SignedDuration::from_secs(120)).to_string();
+        let admins = [
+            json!({"Name": "alice", "Status": "valid", "Created": created, "Key": "k3x5"}),
+            json!({"Name": "bob", "Status": "revoked"}),
+        ];
+        insta::assert_snapshot!(table(&admins, now).to_string(), @r"
+        NAME   STATUS   CREATED    KEY
+        alice  valid    2 min ago  k3x5
+        bob    revoked  -          -
+        ");
     }
 
     /// The controller gets the public half, in the form that it takes.

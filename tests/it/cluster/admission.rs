@@ -219,6 +219,9 @@ fn an_administrator_elsewhere(cluster: &Cluster, n: u8) {
     assert!(list.stdout.contains("NODE ID") && list.stdout.contains("h3"), "{list:?}");
     let made = ["token", "create", "--controller", &controller, "--admin-cert", "/root/ops.pem"];
     assert!(cluster.clusterctl(n, &made).succeeded().stdout.contains("CCTL1-"));
+    cluster.clusterctl(1, &["master", "admin", "revoke", "ops"]).succeeded();
+    let revoked = cluster.clusterctl(n, &["node", "list", "--admin-cert", "/root/ops.pem"]);
+    revoked.refused(11, &["reason=not-permitted"]);
     // A host's own certificate administers nothing, and a host without any does not either.
     let without = cluster.clusterctl(n, &["node", "list"]);
     assert_ne!(without.code, Some(0), "{without:?}");
