@@ -2,7 +2,8 @@
 //!
 //! A request comes in through [`listener`], is answered by [`front_door`], which asks the deciding modules
 //! ([`admission`], [`tokens`], [`limits`], [`gate`], [`assignment`], [`reply`]) and commits [`command`]s to the
-//! [`store`], where [`state`] applies them; certificates it has from a [`certificates::CertificateIssuer`]. Beside it [`reconcile`] carries out [`storage_plan`]. [`serve`] and [`init`] put it all together.
+//! [`store`], where [`state`] applies them; certificates come from a [`certificates::CertificateIssuer`]. Beside it
+//! [`reconcile`] carries out [`storage_plan`]. [`serve`] and [`init`] put it all together.
 
 pub mod admission;
 pub mod assignment;
