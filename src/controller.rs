@@ -1,9 +1,10 @@
 //! The controller: decides who belongs to the cluster and as what, and drives the storage pool.
 //!
 //! A request comes in through [`listener`], is answered by [`front_door`], which asks the deciding modules
-//! ([`admission`], [`gate`], [`assignment`], [`reply`]) and commits [`command`]s to the [`store`], where [`state`]
-//! applies them. Beside it [`reconcile`] carries out [`storage_plan`],
-//! and [`removal`] takes a node out of the Swarm. [`serve`] and [`init`] put it all together.
+//! ([`admission`], [`tokens`], [`limits`], [`gate`], [`assignment`], [`reply`]) and commits [`command`]s to the
+//! [`store`], where [`state`] applies them; certificates come from a [`certificates::CertificateIssuer`]. Beside it
+//! [`reconcile`] carries out [`storage_plan`], and [`removal`] takes a node out of the Swarm. [`serve`] and [`init`] put
+//! it all together.
 
 pub mod admission;
 pub mod assignment;

@@ -10,7 +10,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::command::{AdmittedNode, Decision, RequestTerms, Warrant};
-use super::state::{ClusterState, Conflict, NodeRecord, RequestStatus, TokenRecord};
+use super::state::{ClusterState, Conflict, NodeRecord, RequestRecord, RequestStatus, TokenRecord};
 use super::tokens;
 use crate::cluster::{KeyFingerprint, NodeAddress, ProfileName, Role, ShortId};
 use crate::protocol::registration::Registration;
@@ -126,7 +126,8 @@ fn judge(
         Decided::Ask { profiles, role } => {
             applicant.judge_place(&applicant.node(role.unwrap_or(Role::Worker)))?;
             let request = RequestTerms { role, ..applicant.request(profiles) };
-            let filed = state.request_like(&request).filter(|filed| filed.terms == request);
+            let same = |filed: &&RequestRecord| filed.terms == request && !filed.is_over(rules.now);
+            let filed = state.request_like(&request).filter(same);
             Ok(Verdict::Pending { filed: filed.map(|filed| filed.id.clone()), request: Box::new(request) })
         }
     }
@@ -184,7 +185,8 @@ impl<'a> Applicant<'a> {
         }
         // From here on it wants what it was not granted yet: to come in, or to be more.
         let terms = self.request(Vec::new());
-        let request = self.state.request_like(&terms).filter(|request| request.is_about(&terms));
+        let counts = |request: &&RequestRecord| request.is_about(&terms) && !request.is_over(self.rules.now);
+        let request = self.state.request_like(&terms).filter(counts);
         let decision = request.and_then(|request| match &request.status {
             RequestStatus::Pending => None,
             RequestStatus::Decided { decision, .. } => Some((&request.id, decision)),
@@ -250,9 +252,9 @@ impl<'a> Applicant<'a> {
 
     /// Whether there is room for it, under its name and at its address.
     fn judge_place(&self, node: &AdmittedNode) -> Result<(), Refusal> {
-        let max = self.rules.policy.max_nodes;
-        let takes_a_place = self.state.node(&node.id).is_none() && self.state.succeeded_by(node).is_none();
-        match self.state.conflict(node) {
+        let (max, now) = (self.rules.policy.max_nodes, self.rules.now);
+        let takes_a_place = self.state.node(&node.id).is_none() && self.state.succeeded_by(node, now).is_none();
+        match self.state.conflict(node, now) {
             None if takes_a_place && self.state.counts().total() >= max => Err(Refusal::Full(max)),
             None => Ok(()),
             Some(Conflict::Hostname { .. }) => Err(Refusal::HostnameTaken { hostname: node.hostname.clone() }),

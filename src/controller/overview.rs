@@ -142,7 +142,7 @@ pub fn nodes(state: &ClusterState, after: &str, limit: u32, around: Surroundings
 
 /// One node with all that is known of it.
 #[must_use]
-pub fn node(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>) -> Value {
+pub fn node(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>, now: Timestamp) -> Value {
     let mut value = row(node, state, around);
     let advice = match (node.keyed, node.key) {
         (_, Some(_)) => "",
@@ -156,7 +156,7 @@ pub fn node(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>) -
         "AdmittedBy": admitted_by(&node.admitted_by),
         "Updated": node.updated_at,
         "SeenFrom": around.seen.get(&node.id).and_then(|seen| seen.source),
-        "ReplaceableSince": node.replaceable_since,
+        "ReplaceableUntil": node.replaceable_until(now),
         "Advice": advice,
         "OS": node.facts.os,
         "CPU": node.facts.cpus,

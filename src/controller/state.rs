@@ -19,7 +19,7 @@ mod requests;
 mod tokens;
 
 pub use admins::{AdminRecord, MAX_ADMINS};
-pub use nodes::{NodeRecord, RoleCounts, StorageRole};
+pub use nodes::{NodeRecord, REPLACEABLE_FOR, RoleCounts, StorageRole};
 pub use removed::{MAX_TOMBSTONES, Tombstone};
 pub use requests::{MAX_REQUESTS, MAX_REQUESTS_OF_ADDRESS, REQUESTS_KEPT, RequestRecord, RequestStatus};
 pub use tokens::{EXPIRED_TOKENS_KEPT, MAX_TOKENS, TokenRecord, TokenStatus};

@@ -96,8 +96,9 @@ impl FrontDoor {
         let members = self.swarm.members().await;
         let (view, seen) = (self.storage.borrow().clone(), self.memory.seen());
         let around = Surroundings { members: &members, view: &view, seen: &seen };
+        let now = self.clock.now();
         self.store
-            .read(|state| find(state, name).map(|node| overview::node(node, state, around)))
+            .read(|state| find(state, name).map(|node| overview::node(node, state, around, now)))
             .ok_or_else(|| no_node(name))
     }
 
@@ -141,14 +142,16 @@ impl FrontDoor {
             state.node_named(hostname).map(|node| (node.id.clone(), self.holds_brick(state, node), node.address))
         });
         let Some((id, brick, address)) = found else { return Err(no_node(&NodeName::Host(hostname.clone()))) };
-        self.change(Command::AllowReplacement { id: id.clone(), at: self.clock.now() }).await?;
+        let now = self.clock.now();
+        self.change(Command::AllowReplacement { id: id.clone(), at: now }).await?;
+        let until = self.store.read(|state| state.node(&id).and_then(|node| node.replaceable_until(now)));
         tracing::info!(%hostname, node = %id, by, "the host name may be taken by another key");
         let finding = brick.then(|| {
             format!(
                 "the volume has a brick at {address}: the re-installed host must register that address, and its glusterd must be given the old one's identity, or the brick must be replaced by hand (`gluster volume replace-brick`, `gluster volume reset-brick`), before it serves again"
             )
         });
-        Ok(json!({ "Status": "ready", "NodeId": id, "Hostname": hostname, "Finding": finding }))
+        Ok(json!({ "Status": "ready", "NodeId": id, "Hostname": hostname, "Until": until, "Finding": finding }))
     }
 
     async fn create_token(&self, grant: &Grant, node: Option<Hostname>, uses: u32, expires_s: u64, by: &str) -> Answer {

@@ -186,7 +186,7 @@ impl FrontDoor {
             self.look_again.store(true, Ordering::Relaxed);
             self.wake.notify_one();
         }
-        if let Some(error) = self.brick_stays_behind(&node) {
+        if let Some(error) = self.brick_stays_behind(&node, now) {
             return Progress::Answer(Outcome::error(error));
         }
         if registration.token_refused {
@@ -194,7 +194,7 @@ impl FrontDoor {
         }
         if !unchanged {
             let (hostname, address) = (node.hostname.clone(), node.address);
-            let replaced = self.store.read(|state| state.succeeded_by(&node).map(|old| old.id.clone()));
+            let replaced = self.store.read(|state| state.succeeded_by(&node, now).map(|old| old.id.clone()));
             let effect = match self.store.commit(Command::Admit { node, warrant, key, at: now }).await {
                 Ok(committed) => committed.effect,
                 Err(error) => return Progress::Answer(not_stored(&error)),
@@ -240,9 +240,9 @@ impl FrontDoor {
 
     /// A brick is known by its host's address: neither may the address change under it, nor may another host take the
     /// name of one that holds a brick elsewhere.
-    fn brick_stays_behind(&self, node: &AdmittedNode) -> Option<ErrorReply> {
+    fn brick_stays_behind(&self, node: &AdmittedNode, now: Timestamp) -> Option<ErrorReply> {
         let old = self.store.read(|state| {
-            let before = state.succeeded_by(node).or_else(|| state.node(&node.id));
+            let before = state.succeeded_by(node, now).or_else(|| state.node(&node.id));
             let moved = before.filter(|known| known.address != node.address);
             moved.filter(|known| self.holds_brick(state, known)).map(|known| known.address)
         })?;

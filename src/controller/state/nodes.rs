@@ -1,14 +1,17 @@
 //! Nodes: who is a member, as what, under which name and address.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::records::node_row;
-use super::{ClusterState, Conflict, Denial, Effect};
+use super::{ClusterState, Conflict, Denial, Effect, cutoff};
 use crate::cluster::{Hostname, KeyFingerprint, NodeAddress, NodeId, ProfileName, Role};
 use crate::controller::assignment;
 use crate::controller::command::{AdmittedNode, Warrant};
 use crate::protocol::registration::{Facts, NodeReport};
+
+/// For how long a host name may be taken by another key once an administrator has said so.
+pub const REPLACEABLE_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a node is to the shared volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +61,17 @@ pub struct NodeRecord {
     /// The key that it has proved. `None`: it has none, or came in before keys were proved, and gets its certificate
     /// when it comes again.
     pub key: Option<KeyFingerprint>,
-    /// Since when another key may take its host name.
+    /// Since when another key may take its host name, for [`REPLACEABLE_FOR`].
     pub replaceable_since: Option<Timestamp>,
+}
+
+impl NodeRecord {
+    /// Until when another key may take its host name, if it still may.
+    #[must_use]
+    pub fn replaceable_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let since = self.replaceable_since.filter(|since| *since >= cutoff(REPLACEABLE_FOR, now))?;
+        Some(since.checked_add(REPLACEABLE_FOR).unwrap_or(Timestamp::MAX))
+    }
 }
 
 /// How many nodes there are by role.
@@ -132,17 +144,17 @@ impl ClusterState {
 
     /// The node whose host name `node` takes from it, if it may.
     #[must_use]
-    pub fn succeeded_by(&self, node: &AdmittedNode) -> Option<&NodeRecord> {
-        match self.succession(node) {
+    pub fn succeeded_by(&self, node: &AdmittedNode, now: Timestamp) -> Option<&NodeRecord> {
+        match self.succession(node, now) {
             Ok(Succession::Legacy(old) | Succession::Replaced(old)) => Some(old),
             Ok(Succession::Own) | Err(_) => None,
         }
     }
 
-    fn succession(&self, node: &AdmittedNode) -> Result<Succession<'_>, Conflict> {
+    fn succession(&self, node: &AdmittedNode, now: Timestamp) -> Result<Succession<'_>, Conflict> {
         match self.node_named(&node.hostname).filter(|held| held.id != node.id) {
             None => Ok(Succession::Own),
-            Some(held) if held.replaceable_since.is_some() => Ok(Succession::Replaced(held)),
+            Some(held) if held.replaceable_until(now).is_some() => Ok(Succession::Replaced(held)),
             Some(held) if node.keyed && !held.keyed => Ok(Succession::Legacy(held)),
             Some(held) => Err(Conflict::Hostname { holder: held.id.clone() }),
         }
@@ -150,8 +162,8 @@ impl ClusterState {
 
     /// Whether another present node holds this one's name or address.
     #[must_use]
-    pub fn conflict(&self, node: &AdmittedNode) -> Option<Conflict> {
-        let old = match self.succession(node) {
+    pub fn conflict(&self, node: &AdmittedNode, now: Timestamp) -> Option<Conflict> {
+        let old = match self.succession(node, now) {
             Ok(Succession::Own) => None,
             Ok(Succession::Legacy(old) | Succession::Replaced(old)) => Some(&old.id),
             Err(conflict) => return Some(conflict),
@@ -238,7 +250,7 @@ impl ClusterState {
                 Ok(Grant { role: at_least(token.terms.role), profiles, by: warrant.clone() })
             }
             Warrant::Request(id) => {
-                let approved = self.approved_request(id, node);
+                let approved = self.approved_request(id, node, at);
                 let Some((role, granted)) = approved else { return kept.filter(suffices).ok_or(Denial::NotApproved) };
                 Ok(Grant { role: at_least(role), profiles: union(profiles(), granted), by: warrant.clone() })
             }
@@ -256,10 +268,10 @@ impl ClusterState {
         if self.is_registered_as(node, key) {
             return Effect::Unchanged;
         }
-        if let Some(conflict) = self.conflict(node) {
+        if let Some(conflict) = self.conflict(node, at) {
             return Effect::Conflict(conflict);
         }
-        let (replaced, legacy) = match self.succession(node) {
+        let (replaced, legacy) = match self.succession(node, at) {
             Ok(Succession::Replaced(old)) => (Some(old.id.clone()), None),
             Ok(Succession::Legacy(old)) => (None, Some(old.clone())),
             Ok(Succession::Own) | Err(_) => (None, None),
@@ -345,7 +357,7 @@ impl ClusterState {
 
     pub(super) fn allow_replacement(&mut self, sequence: u64, id: &NodeId, at: Timestamp) -> Effect {
         let Some(known) = self.nodes.get_mut(id) else { return Effect::Refused(Denial::NotMember) };
-        if known.replaceable_since.is_some() {
+        if known.replaceable_until(at).is_some() {
             return Effect::Unchanged;
         }
         known.replaceable_since = Some(at);

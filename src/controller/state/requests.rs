@@ -73,6 +73,12 @@ impl RequestRecord {
         self.terms.node_id == *node_id && self.terms.hostname == *hostname && (has_key || self.terms.address == address)
     }
 
+    /// Whether it counts no more, since nobody came or decided for too long.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.last_touched() < cutoff(REQUESTS_KEPT, now)
+    }
+
     fn last_touched(&self) -> Timestamp {
         match &self.status {
             RequestStatus::Pending => self.requested_at,
@@ -100,8 +106,13 @@ impl ClusterState {
     }
 
     /// What was approved for exactly this node, if anything was.
-    pub(super) fn approved_request(&self, id: &ShortId, node: &AdmittedNode) -> Option<(Role, &[ProfileName])> {
-        let request = self.requests.get(id)?;
+    pub(super) fn approved_request(
+        &self,
+        id: &ShortId,
+        node: &AdmittedNode,
+        at: Timestamp,
+    ) -> Option<(Role, &[ProfileName])> {
+        let request = self.requests.get(id).filter(|request| !request.is_over(at))?;
         let asks = (node.id.clone(), (!node.keyed).then_some(node.address));
         let concerned = asker(&request.terms) == asks && request.terms.hostname == node.hostname;
         match &request.status {
@@ -118,7 +129,7 @@ impl ClusterState {
     }
 
     pub(super) fn file_request(&mut self, sequence: u64, id: &ShortId, terms: &RequestTerms, at: Timestamp) -> Effect {
-        if let Some(known) = self.request_like(terms) {
+        if let Some(known) = self.request_like(terms).filter(|known| !known.is_over(at)) {
             let decided = known.status != RequestStatus::Pending;
             if known.terms == *terms || (decided && known.is_about(terms)) {
                 return Effect::Unchanged;
@@ -140,13 +151,8 @@ impl ClusterState {
 
     /// Drops what is old, and then one more if a request from `source` would be one too many.
     fn make_room(&mut self, sequence: u64, source: IpAddr, at: Timestamp) {
-        let before = cutoff(REQUESTS_KEPT, at);
-        let old: Vec<ShortId> = self
-            .requests
-            .values()
-            .filter(|request| request.last_touched() < before)
-            .map(|request| request.id.clone())
-            .collect();
+        let old: Vec<ShortId> =
+            self.requests.values().filter(|request| request.is_over(at)).map(|request| request.id.clone()).collect();
         for id in old {
             self.drop_request(sequence, &id);
         }

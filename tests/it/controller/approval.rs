@@ -131,6 +131,19 @@ async fn an_approval_grants_what_it_says() {
     assert_eq!(door.administer("request-approve", json!({"Id": "aaaaaaaa"})).await["Code"], "unknown-request");
 }
 
+/// An approval that nobody came for ends, and so does a rejection.
+#[tokio::test]
+async fn decisions_end_with_their_time() {
+    let door = door().await;
+    for (name, last, decide) in [("h2", 2, "request-approve"), ("h3", 3, "request-reject")] {
+        let id = door.register(name, last, json!({})).await["RequestId"].clone();
+        door.command(decide, json!({"Id": id})).await;
+        door.pass(clusterctl::controller::state::REQUESTS_KEPT + SignedDuration::from_secs(1));
+        let reply = door.register(name, last, json!({})).await;
+        assert!(is_pending(&reply) && reply["RequestId"] != id, "{reply}");
+    }
+}
+
 /// T6: an approval is for what the administrator was shown. Who asks for something else meanwhile gets another id.
 #[tokio::test]
 async fn an_approval_is_for_what_was_shown() {

@@ -130,6 +130,17 @@ fn a_decision_can_be_changed_until_the_node_comes() {
     assert_eq!(state.apply(7, &approve(9, Role::Worker)), Effect::Refused(Denial::Unknown));
 }
 
+/// Nobody comes with an approval that is years old.
+#[test]
+fn an_approval_ends() {
+    let mut state = state(&[file(1, request(1, 1, 1), 1), approve(1, Role::Worker)]);
+    let kept = u64::try_from(REQUESTS_KEPT.as_secs()).unwrap();
+    let come = |second| admit(node(1, Some(1), 2, Role::Worker), Warrant::Request(short(1)), second);
+    assert_eq!(state.apply(3, &come(5 + kept + 1)), Effect::Refused(Denial::NotApproved));
+    assert_eq!(state.apply(4, &file(2, request(1, 1, 1), 5 + kept + 1)), Effect::Changed);
+    assert_eq!(state.request(&short(2)).unwrap().word(), "pending");
+}
+
 /// Without a key, name and address are all that tells who was approved.
 #[test]
 fn an_approval_without_a_key_is_for_the_address() {
@@ -179,6 +190,9 @@ fn a_replaced_node_leaves_its_name_alone() {
     assert!(matches!(state.apply(4, &come), Effect::Conflict(Conflict::Hostname { .. })));
     assert_eq!(state.apply(5, &Command::AllowReplacement { id: old.clone(), at: at(2) }), Effect::Changed);
     assert_eq!(state.apply(6, &Command::AllowReplacement { id: old.clone(), at: at(3) }), Effect::Unchanged);
+    let day = u64::try_from(REPLACEABLE_FOR.as_secs()).unwrap();
+    let late = admit(node(1, Some(2), 1, Role::Worker), Warrant::Open, 3 + day);
+    assert!(matches!(state.apply(6, &late), Effect::Conflict(_)), "it was said for a day");
     // The old node may come again until then.
     let again = AdmittedNode { facts: Facts { cpus: 2, ..manager(1).facts }, ..manager(1) };
     assert_eq!(state.apply(7, &admit(again, Warrant::Member, 4)), Effect::Changed);
