@@ -135,8 +135,7 @@ fn table(admins: &[Value], now: Timestamp) -> Table {
 
 /// `clusterctl master admin revoke`.
 async fn revoke(settings: &Settings, args: &RevokeArgs) -> Result<Outcome, Failure> {
-    let request =
-        RawRequest { action: "admin-revoke".to_owned(), name: args.name.clone(), ..RawRequest::default() };
+    let request = RawRequest { action: "admin-revoke".to_owned(), name: args.name.clone(), ..RawRequest::default() };
     Access::of(settings)?.ask(&request).await?;
     print(&format!("what was made for `{}` opens nothing any more\n", args.name))?;
     Ok(Outcome::done("revoked").body(json!({ "name": args.name })))

@@ -283,6 +283,7 @@ fn lab_the_literal_commands_with_an_approval() {
     let serve =
         "nohup clusterctl master serve --wait-for-minimum --min-managers 1 --min-workers 1 >/var/log/serve 2>&1 &";
     cluster.lab.ok(1, &["sh", "-c", serve]);
+    wait_for("the controller listens", PATIENCE, || cluster.clusterctl(1, &["master", "status"]).code == Some(0));
     std::thread::scope(|scope| {
         let join = scope.spawn(waiting_join(&cluster, 2));
         let request = pending(&cluster, "h2");
