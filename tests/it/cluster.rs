@@ -8,6 +8,7 @@ mod concurrent;
 mod demo;
 mod drift;
 mod empty_root;
+mod faults;
 mod first_implementation;
 mod full_disk;
 mod growth;
@@ -233,6 +234,14 @@ impl Cluster {
             assert!(info.contains(&format!("{}:{BRICK}", self.lab.host_ip(n))), "{info}");
         }
         wait_for("every brick online", PATIENCE, || self.bricks_online() == 3);
+    }
+
+    /// Each of three bricks has what the others have.
+    fn expect_healed(&self) {
+        wait_for("nothing is left to be healed", PATIENCE, || {
+            let heal = self.lab.exec(1, &["gluster", "--mode=script", "volume", "heal", "shared", "info"]);
+            heal.stdout_text().matches("Number of entries: 0").count() == 3
+        });
     }
 
     fn bricks_online(&self) -> usize {

@@ -98,6 +98,15 @@ pub(crate) async fn until<T>(what: &str, mut found: impl AsyncFnMut() -> Option<
     }
 }
 
+/// Waits until something is so that can be asked at once.
+pub(crate) async fn until_so(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// One fake host.
 #[derive(Clone)]
 pub(crate) struct Host {
@@ -368,6 +377,16 @@ impl World {
         let found = Authority::load(&directory).unwrap().unwrap().fingerprint();
         assert_eq!(*self.authority.get_or_init(|| found), found, "a controller keeps its CA");
         Ok(())
+    }
+
+    /// Stands at the controller's door without one and hangs up on so many visitors.
+    pub(crate) async fn turn_away(&self, visitors: usize) {
+        assert!(self.running.is_none(), "one at the door at a time");
+        let door = tokio::net::TcpListener::bind(self.door).await.unwrap();
+        for visitor in 1..=visitors {
+            let came = tokio::time::timeout(DEADLINE, door.accept()).await;
+            drop(came.unwrap_or_else(|_| panic!("visitor {visitor} not within {DEADLINE:?}")).unwrap());
+        }
     }
 
     /// Stops the controller and waits for its end.

@@ -17,7 +17,7 @@ fn lab_everybody_joins_at_once_and_waits() {
 }
 
 /// A join of host `n`, to be run beside other things; what it says is there to be read meanwhile.
-fn join_beside(cluster: &Cluster, n: u8, options: &str) -> impl FnOnce() -> Ended + Send + 'static {
+pub(super) fn join_beside(cluster: &Cluster, n: u8, options: &str) -> impl FnOnce() -> Ended + Send + 'static {
     cluster.lab.ok(n, &["rm", "-f", "/var/log/join"]);
     let command = format!("exec clusterctl node join --master {} {options} 2>/var/log/join", cluster.master());
     let join = cluster.lab.invocation(n, &["sh", "-c", &command]).deadline(PATIENCE * 4);
@@ -25,11 +25,11 @@ fn join_beside(cluster: &Cluster, n: u8, options: &str) -> impl FnOnce() -> Ende
 }
 
 /// What the join in host `n` has said until now.
-fn said(cluster: &Cluster, n: u8) -> String {
+pub(super) fn said(cluster: &Cluster, n: u8) -> String {
     cluster.lab.exec(n, &["cat", "/var/log/join"]).stdout_text().to_owned()
 }
 
-fn wait_until_all_said(cluster: &Cluster, hosts: &[u8], word: &str) {
+pub(super) fn wait_until_all_said(cluster: &Cluster, hosts: &[u8], word: &str) {
     for n in hosts {
         wait_for(&format!("h{n} says `{word}`"), PATIENCE, || said(cluster, *n).contains(word));
     }

@@ -82,11 +82,7 @@ fn one_brick_becomes_three_copies(cluster: &Cluster) {
         cluster.expect_mounted(n);
         assert_eq!(sum(n), before, "h{n}");
     }
-    wait_for("nothing is left to be healed", PATIENCE, || {
-        let heal = cluster.lab.exec(1, &["gluster", "--mode=script", "volume", "heal", "shared", "info"]);
-        let text = heal.stdout_text();
-        text.matches("Number of entries: 0").count() == 3
-    });
+    cluster.expect_healed();
     // Each brick has the file: any two hosts may go.
     for n in 1..=3 {
         let copy = cluster.lab.ok(n, &["sha256sum", &format!("{}/before", super::BRICK)]);
