@@ -89,6 +89,9 @@ const ATTEMPTS: u32 = 5;
 const RELOOK: Duration = Duration::from_secs(1);
 /// How long what was seen of the engine is believed.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long a Docker that was there may be away: it restarts, or is busy.
+const DOCKER_PATIENCE: Duration = Duration::from_secs(60);
+const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 /// The pause after a step that failed, doubling.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -244,7 +247,14 @@ impl Join {
                 reply = talk.until(ready, request, &mut String::new()).await?;
             }
             let mut desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
-            let observed = observe(&self.hands, &desired, engine.take()).await?;
+            let observed = match observe(&self.hands, &desired, engine.take()).await {
+                Err(ObserveError::Docker(error)) if attempts.waits_for_docker(&error, talk.deadline) => {
+                    tokio::time::sleep(DOCKER_PAUSE).await;
+                    continue;
+                }
+                observed => observed?,
+            };
+            attempts.docker_away = None;
             self.keep_role(&mut desired, &observed);
             if let Some(engine) = &observed.engine {
                 note(report, |report| report.swarm_node_id.clone_from(&engine.swarm_node_id));
@@ -418,6 +428,8 @@ struct Attempts {
     failures: u32,
     token_refused: u32,
     fresh_token_due: bool,
+    /// Since when Docker does not answer.
+    docker_away: Option<Instant>,
 }
 
 impl Attempts {
@@ -432,6 +444,18 @@ impl Attempts {
     /// A token that was refused may have been rotated since it was given: once a fresh one is asked for.
     fn wants_fresh_token(&mut self) -> bool {
         std::mem::take(&mut self.fresh_token_due)
+    }
+
+    /// Whether a Docker that could not be asked is waited for. Says so once.
+    fn waits_for_docker(&mut self, error: &SwarmError, deadline: Instant) -> bool {
+        if !matches!(error, SwarmError::Unavailable { .. } | SwarmError::TimedOut { .. }) {
+            return false;
+        }
+        if self.docker_away.is_none() {
+            tracing::warn!("waiting for Docker on this host: {}", chain(error));
+        }
+        let away = *self.docker_away.get_or_insert_with(Instant::now);
+        away.elapsed() < DOCKER_PATIENCE && Instant::now() + DOCKER_PAUSE < deadline
     }
 
     fn exhausted(&self, error: &StepError) -> bool {

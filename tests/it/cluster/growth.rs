@@ -37,8 +37,8 @@ fn join_killed_at(cluster: &Cluster, n: u8, word: &str) -> Ended {
 fn a_join_killed_at_every_step_goes_on(cluster: &Cluster, n: u8) {
     let steps = [
         "registering with the controller",
-        "join the Swarm",
         "make the directory",
+        "join the Swarm",
         "waiting: ",
         "make the mount",
         "mount `shared`",
