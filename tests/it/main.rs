@@ -14,4 +14,5 @@ mod listener;
 mod packaging;
 mod store;
 mod swarm_contract;
+mod tls;
 mod world;

@@ -65,8 +65,13 @@ impl Ca {
         CertificateDer::from_pem_slice(issued.pem.as_bytes()).unwrap()
     }
 
-    fn trusted(&self) -> Trusted<'_> {
-        Trusted { anchor: self.authority.anchor(), replaced: false }
+    fn signed(&self, read: &EndEntityCert<'_>) -> bool {
+        is_client_of(read, self.authority.anchor())
+    }
+
+    /// What a client proves to a controller that trusts this CA alone.
+    fn judge(&self, certificate: &CertificateDer<'_>, cluster_id: &str) -> Option<Proof> {
+        judge_client(certificate, cluster_id, now(), |read| self.signed(read).then_some(Signer::Active))
     }
 }
 
@@ -165,10 +170,12 @@ fn clients_prove_what_they_hold() {
     let (ca, old, other) = (Ca::new(), Ca::new(), Ca::new());
     let key = KeyPair::generate().unwrap();
     let proven = ProvenKey::new(key.subject_public_key_info());
-    let replaced = Trusted { replaced: true, ..old.trusted() };
-    let judge = |certificate: &CertificateDer<'_>, at: Timestamp| {
-        judge_client(certificate, &[ca.trusted(), replaced], CLUSTER, at).unwrap()
+    let signer = |read: &EndEntityCert<'_>| {
+        let old = || old.signed(read).then_some(Signer::Replaced);
+        ca.signed(read).then_some(Signer::Active).or_else(old)
     };
+    let judge =
+        |certificate: &CertificateDer<'_>, at: Timestamp| judge_client(certificate, CLUSTER, at, signer).unwrap();
     let subject = Subject::Node { id: proven.node_id.clone(), role: Role::Worker };
     let certified = |validity| Proof::Certified { key: proven.clone(), subject: subject.clone(), validity };
     let certificate = ca.node(&key, Role::Worker);
@@ -184,8 +191,8 @@ fn clients_prove_what_they_hold() {
     let own = CertificateParams::default().self_signed(&key).unwrap();
     assert_eq!(judge(own.der(), now()), only_key);
     assert_eq!(judge(&other.node(&key, Role::Worker), now()), only_key);
-    assert_eq!(judge_client(&certificate, &[ca.trusted()], "c2", now()), Some(only_key));
-    assert_eq!(judge_client(&vec![0; 9].into(), &[ca.trusted()], CLUSTER, now()), None);
+    assert_eq!(ca.judge(&certificate, "c2"), Some(only_key));
+    assert_eq!(ca.judge(&vec![0; 9].into(), CLUSTER), None);
 }
 
 /// T6: a certificate counts for the node whose key it is, in exactly the form that is issued.
@@ -208,11 +215,11 @@ fn certificates_do_not_make_one_somebody_else() {
         (vec![admin.clone()], ExtendedKeyUsagePurpose::ServerAuth),
     ] {
         let certificate = ca.sign(&key, &names, usage);
-        let proof = judge_client(&certificate, &[ca.trusted()], CLUSTER, now());
+        let proof = ca.judge(&certificate, CLUSTER);
         assert_eq!(proof, Some(Proof::Key(proven.clone())), "{names:?}");
     }
     let certificate = ca.sign(&key, &[admin], client);
-    let Some(Proof::Certified { subject, .. }) = judge_client(&certificate, &[ca.trusted()], CLUSTER, now()) else {
+    let Some(Proof::Certified { subject, .. }) = ca.judge(&certificate, CLUSTER) else {
         panic!("an administrator's certificate is for whatever key it was issued")
     };
     assert_eq!(subject, Subject::Admin { name: "ada".into() });
@@ -220,5 +227,5 @@ fn certificates_do_not_make_one_somebody_else() {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![name(&proven.node_id)];
     let own = params.self_signed(&key).unwrap();
-    assert_eq!(judge_client(own.der(), &[ca.trusted()], CLUSTER, now()), Some(Proof::Key(proven)));
+    assert_eq!(ca.judge(own.der(), CLUSTER), Some(Proof::Key(proven)));
 }
