@@ -98,12 +98,12 @@ impl Current {
     }
 
     /// Who of those that are trusted has signed a client's certificate, given by its digest too.
-    fn signer_of(&self, read: &EndEntityCert<'_>, digest: [u8; 32], now: Timestamp) -> Option<chain::Signer> {
+    fn signer_of(&self, read: &EndEntityCert<'_>, digest: [u8; 32], now: Timestamp) -> Option<chain::SignedBy> {
         if self.active.has_signed(read, digest) {
-            return Some(chain::Signer::Active);
+            return Some(chain::SignedBy::Active);
         }
         let previous = self.previous(now).filter(|previous| previous.signer.has_signed(read, digest));
-        previous.map(|_| chain::Signer::Replaced)
+        previous.map(|_| chain::SignedBy::Replaced)
     }
 }
 

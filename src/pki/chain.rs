@@ -90,7 +90,7 @@ fn has_usage(certificate: &EndEntityCert<'_>, moment: Timestamp, usage: Usage) -
 
 /// Which CA has signed a client's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signer {
+pub enum SignedBy {
     Active,
     /// One that another is taking the place of.
     Replaced,
@@ -103,14 +103,14 @@ pub fn judge_client(
     certificate: &CertificateDer<'_>,
     cluster_id: &str,
     now: Timestamp,
-    signer: impl FnOnce(&EndEntityCert<'_>) -> Option<Signer>,
+    signer: impl FnOnce(&EndEntityCert<'_>) -> Option<SignedBy>,
 ) -> Option<Proof> {
     let read = EndEntityCert::try_from(certificate).ok()?;
     let key = ProvenKey::new(spki_of(&read));
     // Cheap things first: most strangers show no such name, and cost no signature.
     let Some(subject) = subject_of(&read, &key, cluster_id) else { return Some(Proof::Key(key)) };
     let Some(signer) = signer(&read) else { return Some(Proof::Key(key)) };
-    let validity = lifetime_of(&read).ok()?.validity(now, signer == Signer::Replaced);
+    let validity = lifetime_of(&read).ok()?.validity(now, signer == SignedBy::Replaced);
     Some(Proof::Certified { key, subject, validity })
 }
 
