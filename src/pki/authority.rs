@@ -6,16 +6,19 @@
 //! The surprising part: the controller's own certificate is nowhere on disk. It is made when the first client asks,
 //! and again when two thirds of its life have passed.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
+use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
 use self::stored::{Stored, StoredAuthority, StoredPrevious};
-use super::chain::{Trusted, judge_client};
+use super::chain::{self, is_client_of};
 use super::issue::{IssueError, Issued, PairError, SigningAuthority};
 use super::lifetime::{Lifetime, later};
 use super::names::check_admin_name;
@@ -94,21 +97,34 @@ impl Current {
         self.previous.as_ref().filter(|previous| now < previous.trusted_until)
     }
 
-    fn trusted(&self, now: Timestamp) -> Vec<Trusted<'_>> {
-        let active = Trusted { anchor: self.active.authority.anchor(), replaced: false };
-        let previous = self.previous(now);
-        std::iter::once(active)
-            .chain(previous.map(|previous| Trusted { anchor: previous.signer.authority.anchor(), replaced: true }))
-            .collect()
+    /// Who of those that are trusted has signed a client's certificate, given by its digest too.
+    fn signer_of(&self, read: &EndEntityCert<'_>, digest: [u8; 32], now: Timestamp) -> Option<chain::SignedBy> {
+        if self.active.has_signed(read, digest) {
+            return Some(chain::SignedBy::Active);
+        }
+        let previous = self.previous(now).filter(|previous| previous.signer.has_signed(read, digest));
+        previous.map(|_| chain::SignedBy::Replaced)
     }
 }
 
 /// A CA and the controller's certificate of it.
-#[derive(Debug)]
 struct Signer {
     authority: SigningAuthority,
     server: Mutex<Option<(Arc<CertifiedKey>, Lifetime)>>,
+    /// Digests of clients' certificates whose signature was verified, which is a third of what a node's exchange costs.
+    /// Whole certificates, so that nothing else passes for one; only those that this CA did sign, so that strangers
+    /// cannot fill it.
+    verified: Mutex<HashSet<[u8; 32]>>,
 }
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+/// How many certificates are remembered as verified; then it begins anew. 3 MiB.
+const MAX_VERIFIED: usize = 64 * 1024;
 
 /// What `master cert show` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -257,10 +273,13 @@ impl Authority {
         previous.map_or(&current.active, |previous| &previous.signer).server_certificate(&self.cluster_id, now)
     }
 
-    /// What a client has proved that showed this certificate. See [`judge_client`].
+    /// What a client has proved that showed this certificate. See [`chain::judge_client`].
     #[must_use]
     pub fn judge_client(&self, certificate: &CertificateDer<'_>, now: Timestamp) -> Option<Proof> {
-        judge_client(certificate, &self.current().trusted(now), &self.cluster_id, now)
+        let current = self.current();
+        chain::judge_client(certificate, &self.cluster_id, now, |read| {
+            current.signer_of(read, Sha256::digest(certificate).into(), now)
+        })
     }
 
     /// Replaces the CA. The one before stays trusted for `overlap`, so that every node gets a certificate of the new
@@ -318,7 +337,22 @@ impl Authority {
 impl Signer {
     fn read(stored: &StoredAuthority) -> Result<Arc<Self>, PairError> {
         let authority = SigningAuthority::read(&stored.key, &stored.certificate)?;
-        Ok(Arc::new(Self { authority, server: Mutex::new(None) }))
+        Ok(Arc::new(Self { authority, server: Mutex::new(None), verified: Mutex::default() }))
+    }
+
+    fn has_signed(&self, read: &EndEntityCert<'_>, digest: [u8; 32]) -> bool {
+        if guard(&self.verified).contains(&digest) {
+            return true;
+        }
+        let signed = is_client_of(read, self.authority.anchor());
+        if signed {
+            let mut verified = guard(&self.verified);
+            if verified.len() >= MAX_VERIFIED {
+                verified.clear();
+            }
+            verified.insert(digest);
+        }
+        signed
     }
 
     fn server_certificate(&self, cluster_id: &str, now: Timestamp) -> Result<Arc<CertifiedKey>, IssueError> {

@@ -23,11 +23,11 @@ pub(super) enum Usage {
 }
 
 impl ExtendedKeyUsageValidator for Usage {
-    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+    fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
         match self {
             Self::Server => KeyUsage::server_auth().validate(purposes),
             Self::Client => KeyUsage::client_auth().validate(purposes),
-            Self::Any => purposes.map(|purpose| purpose.map(drop)).collect(),
+            Self::Any => purposes.try_for_each(|purpose| purpose.map(drop)),
         }
     }
 }

@@ -88,46 +88,46 @@ fn has_usage(certificate: &EndEntityCert<'_>, moment: Timestamp, usage: Usage) -
     matches!(outcome, Err(Error::UnknownIssuer))
 }
 
-/// A CA whose certificates count, as the controller knows it.
-#[derive(Debug, Clone, Copy)]
-pub struct Trusted<'a> {
-    pub anchor: &'a TrustAnchor<'static>,
-    /// Another CA is taking its place.
-    pub replaced: bool,
+/// Which CA has signed a client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignedBy {
+    Active,
+    /// One that another is taking the place of.
+    Replaced,
 }
 
-/// What a client has proved that showed this certificate, and whose key signed the handshake. `None` if it cannot be
-/// read; such a handshake does not come to its end.
+/// What a client has proved that showed this certificate, and whose key signed the handshake. `signer` verifies the
+/// certificate's signature. `None` if it cannot be read; such a handshake does not come to its end.
 #[must_use]
 pub fn judge_client(
     certificate: &CertificateDer<'_>,
-    trusted: &[Trusted<'_>],
     cluster_id: &str,
     now: Timestamp,
+    signer: impl FnOnce(&EndEntityCert<'_>) -> Option<SignedBy>,
 ) -> Option<Proof> {
     let read = EndEntityCert::try_from(certificate).ok()?;
     let key = ProvenKey::new(spki_of(&read));
-    let Some((subject, authority)) = certified(&read, &key, trusted, cluster_id) else { return Some(Proof::Key(key)) };
-    let validity = lifetime_of(&read).ok()?.validity(now, authority.replaced);
+    // Cheap things first: most strangers show no such name, and cost no signature.
+    let Some(subject) = subject_of(&read, &key, cluster_id) else { return Some(Proof::Key(key)) };
+    let Some(signer) = signer(&read) else { return Some(Proof::Key(key)) };
+    let validity = lifetime_of(&read).ok()?.validity(now, signer == SignedBy::Replaced);
     Some(Proof::Certified { key, subject, validity })
 }
 
-fn certified<'a>(
-    read: &EndEntityCert<'_>,
-    key: &ProvenKey,
-    trusted: &[Trusted<'a>],
-    cluster_id: &str,
-) -> Option<(Subject, Trusted<'a>)> {
-    // Cheap things first: most strangers show no such name, and cost no signature.
+/// Whom the certificate names, if it names one and a node's name goes with the key.
+fn subject_of(read: &EndEntityCert<'_>, key: &ProvenKey, cluster_id: &str) -> Option<Subject> {
     let mut names = read.valid_uri_names();
     let subject = subject_in(cluster_id, names.next()?).filter(|_| names.next().is_none())?;
-    if let Subject::Node { id, .. } = &subject
-        && *id != key.node_id
-    {
-        return None;
+    match &subject {
+        Subject::Node { id, .. } if *id != key.node_id => None,
+        Subject::Node { .. } | Subject::Admin { .. } => Some(subject),
     }
-    let signer = trusted.iter().find(|authority| is_signed_by(read, authority.anchor, Usage::Client).is_ok())?;
-    Some((subject, *signer))
+}
+
+/// Whether this CA has signed the certificate, for a client.
+#[must_use]
+pub fn is_client_of(read: &EndEntityCert<'_>, authority: &TrustAnchor<'_>) -> bool {
+    is_signed_by(read, authority, Usage::Client).is_ok()
 }
 
 #[cfg(test)]

@@ -93,9 +93,13 @@ fn classify(error: io::Error) -> TlsClientError {
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)) => {
             TlsClientError::ClearText
         }
-        Some(Error::PeerIncompatible(_) | Error::AlertReceived(AlertDescription::ProtocolVersion)) => {
-            TlsClientError::OldVersion
-        }
+        Some(
+            Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            )
+            | Error::AlertReceived(AlertDescription::ProtocolVersion),
+        ) => TlsClientError::OldVersion,
         Some(error) => TlsClientError::Handshake(error.clone()),
         None => TlsClientError::Io(error),
     }

@@ -16,4 +16,5 @@ mod removal;
 mod state_v1;
 mod store;
 mod swarm_contract;
+mod tls;
 mod world;

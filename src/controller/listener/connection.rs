@@ -306,7 +306,7 @@ async fn answer<S: AsyncRead + Unpin>(
         }
         Err(_) => {
             count(&counters.panics);
-            tracing::error!(peer = ?place.peer, "the handler of a request panicked");
+            tracing::error!(peer = %place.peer, "the handler of a request panicked");
             let hint = "see the controller's log; this is a bug";
             encode(&ErrorReply::new("internal-error", "the controller failed to answer", hint))
         }

@@ -1,5 +1,7 @@
 //! The verdicts, over certificates that honest and dishonest sides make.
 
+use std::slice::from_ref;
+
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, PublicKeyData, SanType};
 use rustls::pki_types::pem::PemObject;
@@ -65,8 +67,13 @@ impl Ca {
         CertificateDer::from_pem_slice(issued.pem.as_bytes()).unwrap()
     }
 
-    fn trusted(&self) -> Trusted<'_> {
-        Trusted { anchor: self.authority.anchor(), replaced: false }
+    fn signed(&self, read: &EndEntityCert<'_>) -> bool {
+        is_client_of(read, self.authority.anchor())
+    }
+
+    /// What a client proves to a controller that trusts this CA alone.
+    fn judge(&self, certificate: &CertificateDer<'_>, cluster_id: &str) -> Option<Proof> {
+        judge_client(certificate, cluster_id, now(), |read| self.signed(read).then_some(SignedBy::Active))
     }
 }
 
@@ -87,7 +94,7 @@ fn the_pinned_controller_is_taken() {
     let (ca, other) = (Ca::new(), Ca::new());
     let presented = Presented { authority: ca.pin(), lifetime: Lifetime::beginning(now(), CERTIFICATE_LIFE) };
     for trust in [pinned(&[&ca]), pinned(&[&other, &ca]), Trust::FirstUse] {
-        assert_eq!(judge_server(&ca.server(), &[ca.der.clone()], &trust), Ok(presented));
+        assert_eq!(judge_server(&ca.server(), from_ref(&ca.der), &trust), Ok(presented));
     }
     // What else comes along does not matter.
     let chain = [other.der.clone(), CertificateDer::from(vec![1, 2, 3]), ca.der.clone()];
@@ -106,11 +113,11 @@ fn another_authority_is_refused() {
         assert!(text.contains(&ca.pin().to_string()), "{text}");
         assert!(found.is_none_or(|found| text.contains(&found.to_string())), "{text}");
     };
-    refused(&other.server(), &[other.der.clone()], Some(other.pin()));
+    refused(&other.server(), from_ref(&other.der), Some(other.pin()));
     // The pinned CA's certificate is public: an attacker can send it along, before or after its own, or alone.
     refused(&other.server(), &[ca.der.clone(), other.der.clone()], Some(other.pin()));
     refused(&other.server(), &[other.der.clone(), ca.der.clone()], Some(other.pin()));
-    refused(&other.server(), &[ca.der.clone()], None);
+    refused(&other.server(), from_ref(&ca.der), None);
     refused(&other.server(), &[], None);
     // The same names as the pinned one has, under the other key.
     let names = [dns(&server_name(ca.pin())), uri(&controller_uri(CLUSTER))];
@@ -130,7 +137,7 @@ fn another_authority_is_refused() {
     let found = fingerprint_of(forged.der());
     refused(leaf.der(), &[ca.der.clone(), forged.der().clone()], found);
     // Itself.
-    refused(&ca.der.clone(), &[ca.der.clone()], None);
+    refused(&ca.der, from_ref(&ca.der), None);
 }
 
 /// T2: a certificate of the pinned CA that is not the controller's makes nobody the controller.
@@ -140,10 +147,10 @@ fn certificates_for_something_else_are_refused() {
     let key = KeyPair::generate().unwrap();
     let other_purpose = Err(ChainError::OtherPurpose { authority: ca.pin() });
     let node = ca.node(&key, Role::Manager);
-    assert_eq!(judge_server(&node, &[ca.der.clone()], &pinned(&[&ca])), other_purpose);
-    assert_eq!(judge_server(&node, &[ca.der.clone()], &Trust::FirstUse), other_purpose);
+    assert_eq!(judge_server(&node, from_ref(&ca.der), &pinned(&[&ca])), other_purpose);
+    assert_eq!(judge_server(&node, from_ref(&ca.der), &Trust::FirstUse), other_purpose);
     let nameless = ca.sign(&key, &[uri(&controller_uri(CLUSTER))], ExtendedKeyUsagePurpose::ServerAuth);
-    assert_eq!(judge_server(&nameless, &[ca.der.clone()], &pinned(&[&ca])), other_purpose);
+    assert_eq!(judge_server(&nameless, from_ref(&ca.der), &pinned(&[&ca])), other_purpose);
     // A node's key signs nothing, although the pinned CA has certified it.
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -165,10 +172,12 @@ fn clients_prove_what_they_hold() {
     let (ca, old, other) = (Ca::new(), Ca::new(), Ca::new());
     let key = KeyPair::generate().unwrap();
     let proven = ProvenKey::new(key.subject_public_key_info());
-    let replaced = Trusted { replaced: true, ..old.trusted() };
-    let judge = |certificate: &CertificateDer<'_>, at: Timestamp| {
-        judge_client(certificate, &[ca.trusted(), replaced], CLUSTER, at).unwrap()
+    let signer = |read: &EndEntityCert<'_>| {
+        let old = || old.signed(read).then_some(SignedBy::Replaced);
+        ca.signed(read).then_some(SignedBy::Active).or_else(old)
     };
+    let judge =
+        |certificate: &CertificateDer<'_>, at: Timestamp| judge_client(certificate, CLUSTER, at, signer).unwrap();
     let subject = Subject::Node { id: proven.node_id.clone(), role: Role::Worker };
     let certified = |validity| Proof::Certified { key: proven.clone(), subject: subject.clone(), validity };
     let certificate = ca.node(&key, Role::Worker);
@@ -184,8 +193,8 @@ fn clients_prove_what_they_hold() {
     let own = CertificateParams::default().self_signed(&key).unwrap();
     assert_eq!(judge(own.der(), now()), only_key);
     assert_eq!(judge(&other.node(&key, Role::Worker), now()), only_key);
-    assert_eq!(judge_client(&certificate, &[ca.trusted()], "c2", now()), Some(only_key));
-    assert_eq!(judge_client(&vec![0; 9].into(), &[ca.trusted()], CLUSTER, now()), None);
+    assert_eq!(ca.judge(&certificate, "c2"), Some(only_key));
+    assert_eq!(ca.judge(&vec![0; 9].into(), CLUSTER), None);
 }
 
 /// T6: a certificate counts for the node whose key it is, in exactly the form that is issued.
@@ -208,11 +217,11 @@ fn certificates_do_not_make_one_somebody_else() {
         (vec![admin.clone()], ExtendedKeyUsagePurpose::ServerAuth),
     ] {
         let certificate = ca.sign(&key, &names, usage);
-        let proof = judge_client(&certificate, &[ca.trusted()], CLUSTER, now());
+        let proof = ca.judge(&certificate, CLUSTER);
         assert_eq!(proof, Some(Proof::Key(proven.clone())), "{names:?}");
     }
     let certificate = ca.sign(&key, &[admin], client);
-    let Some(Proof::Certified { subject, .. }) = judge_client(&certificate, &[ca.trusted()], CLUSTER, now()) else {
+    let Some(Proof::Certified { subject, .. }) = ca.judge(&certificate, CLUSTER) else {
         panic!("an administrator's certificate is for whatever key it was issued")
     };
     assert_eq!(subject, Subject::Admin { name: "ada".into() });
@@ -220,5 +229,5 @@ fn certificates_do_not_make_one_somebody_else() {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![name(&proven.node_id)];
     let own = params.self_signed(&key).unwrap();
-    assert_eq!(judge_client(own.der(), &[ca.trusted()], CLUSTER, now()), Some(Proof::Key(proven)));
+    assert_eq!(ca.judge(own.der(), CLUSTER), Some(Proof::Key(proven)));
 }
