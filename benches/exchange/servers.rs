@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use clusterctl::clock::SystemClock;
+use clusterctl::clock::{Clock, SystemClock};
 use clusterctl::controller::listener::{ClearText, Handler, ListenOptions, Listener, Peer};
 use clusterctl::controller::store::{Machine, RecordError, RowChange, Store, StoreOptions};
 use clusterctl::pki::{Authority, ServerTls};
@@ -110,7 +110,7 @@ pub(crate) async fn echo(address: &str) {
 #[tokio::main]
 pub(crate) async fn tls_echo(address: &str) {
     let scratch = tempfile::tempdir().unwrap();
-    let authority = Authority::create(scratch.path(), "echo", jiff::Timestamp::now()).unwrap();
+    let authority = Authority::create(scratch.path(), "echo", SystemClock.now()).unwrap();
     let tls = ServerTls::new(Arc::new(authority), Arc::new(SystemClock)).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
     let listener = listener(address);

@@ -119,6 +119,12 @@ impl Link {
         Self { kept: Some((keyring, node)), ..self }
     }
 
+    /// The CA to ask for: one that is pinned, or the one that was met at the first use.
+    #[must_use]
+    pub fn authority(&self) -> Option<KeyFingerprint> {
+        self.sides().trust.asks_for()
+    }
+
     fn sides(&self) -> MutexGuard<'_, Sides> {
         self.sides.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::client::{self, ClientError, Link};
@@ -132,8 +133,11 @@ impl Join {
         report: &Mutex<RawReport>,
         talk: &Conversation,
     ) -> Result<(Converged, Converged), JoinError> {
-        let swarm = self.converge_swarm(first.clone(), report, talk);
-        let storage = self.converge_storage(first, report, talk);
+        // Nothing is made on a host that turns out to be in another Swarm. Where the controller has no Swarm yet there is
+        // none to compare with, and none to wait for.
+        let (judged, verdict) = watch::channel(first.status != Status::Ready);
+        let swarm = self.converge_swarm(first.clone(), report, talk, &judged);
+        let storage = self.converge_storage(first, report, talk, verdict);
         tokio::pin!(swarm, storage);
         tokio::select! {
             swarm = &mut swarm => Ok((swarm?, storage.await?)),
@@ -232,6 +236,7 @@ impl Join {
         first: Reply,
         report: &Mutex<RawReport>,
         talk: &Conversation,
+        judged: &watch::Sender<bool>,
     ) -> Result<Converged, JoinError> {
         let mut reply = first;
         // What was seen before a wait is no ground to act on.
@@ -263,6 +268,7 @@ impl Join {
             if !plan.refusals.is_empty() {
                 return Err(JoinError::Host(plan.refusals));
             }
+            judged.send_replace(true);
             if plan.waits.contains(&Wait::SwarmComingUp) {
                 attempts.failed(None);
                 if Instant::now() + attempts.pause() >= talk.deadline {
@@ -304,6 +310,7 @@ impl Join {
         first: Reply,
         report: &Mutex<RawReport>,
         talk: &Conversation,
+        mut verdict: watch::Receiver<bool>,
     ) -> Result<Converged, JoinError> {
         let mut reply = first;
         let mut attempts = Attempts::default();
@@ -335,6 +342,8 @@ impl Join {
                 return Err(JoinError::Host(plan.refusals));
             }
             if !plan.steps.is_empty() {
+                // The sender lives as long as this; without it nobody would be there to object.
+                verdict.wait_for(|judged| *judged).await.ok();
                 self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
                 continue;
             }

@@ -166,11 +166,11 @@ fn a_host_is_rejected(cluster: &Cluster, n: u8) {
 fn one_token_admits_one(cluster: &Cluster, n: u8) {
     let before = cluster.status()["NodesTotal"].as_u64().unwrap();
     let (token, id) = new_token(cluster, &["--uses", "1"]);
-    let other = format!("--state-dir=/var/lib/second");
+    let other = "--state-dir=/var/lib/second";
     let ended: Vec<Ended> = std::thread::scope(|scope| {
         let joins = [
             scope.spawn(|| join_with(cluster, n, &token, &[])),
-            scope.spawn(|| join_with(cluster, n, &token, &["--hostname", "second", "--dry-run", &other])),
+            scope.spawn(|| join_with(cluster, n, &token, &["--hostname", "second", "--dry-run", other])),
         ];
         joins.into_iter().map(|join| join.join().unwrap()).collect()
     });

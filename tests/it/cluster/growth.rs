@@ -29,7 +29,7 @@ fn join_killed_at(cluster: &Cluster, n: u8, word: &str) -> Ended {
         echo "it ended without a word of it"
         exit 9"#;
     let invocation =
-        cluster.lab.invocation(n, &["bash", "-c", script, &cluster.master(), word, &cluster.token.get().unwrap()]);
+        cluster.lab.invocation(n, &["bash", "-c", script, &cluster.master(), word, cluster.token.get().unwrap()]);
     run(invocation.deadline(PATIENCE * 2)).unwrap().into()
 }
 
