@@ -150,6 +150,9 @@ pub(super) fn leave(error: LeaveError) -> Failure {
         LeaveError::LastManager | LeaveError::Quorum { .. } => Failure::new(Exit::QuorumLost, error)
             .reason("last-manager")
             .hint("nothing was changed; promote another host first: `docker node promote HOST`; to give the Swarm up, `docker swarm leave --force`"),
+        LeaveError::NotDemoted => Failure::new(Exit::Waiting, error)
+            .reason("not-demoted")
+            .hint("the host is still in the Swarm; leave again in a moment; `docker node ls` on a manager shows how things stand"),
         LeaveError::Brick(_) => Failure::new(Exit::StorageUnsafe, error).reason("brick-unreadable").hint("nothing was changed; run as root"),
         LeaveError::Mount(_) | LeaveError::Persistence(_) => Failure::new(Exit::StorageUnsafe, error)
             .reason("unmount-failed")

@@ -37,6 +37,18 @@ struct Cluster {
     token: OnceLock<String>,
 }
 
+/// A test that fails shows what the controller said last.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let journal = ["journalctl", "--no-pager", "-o", "cat", "-n", "60", "-u", "clusterctl-master"];
+            if let Ok(said) = run(self.lab.invocation(1, &journal)) {
+                eprintln!("the controller on h1:\n{}", said.stdout_text());
+            }
+        }
+    }
+}
+
 /// How a command of clusterctl ended.
 #[derive(Debug)]
 struct Ended {
