@@ -236,6 +236,11 @@ pub(super) struct TokenArgs {
 }
 
 impl TokenArgs {
+    /// Whether the command line itself has a token.
+    pub(super) fn is_given(&self) -> bool {
+        self.token.is_some() || self.token_file.is_some()
+    }
+
     pub(super) fn collect(&self, flags: &mut Flags) {
         flags.set("node.token", "--token", self.token.as_ref().map(Secret::reveal));
     }

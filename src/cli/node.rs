@@ -3,27 +3,24 @@
 mod join;
 mod join_token;
 mod leave;
+mod link;
 mod list;
 mod remove;
 mod show;
 mod status;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use super::flags::{AccessArgs, NodeArgs, OverlayArgs, StorageSwitch, TokenArgs};
 use super::{Exit, Failure, Outcome, OutputFormat};
-use crate::clock::SystemClock;
-use crate::cluster::{Hostname, HostnameError, JoinToken, NodeId};
+use crate::cluster::{Hostname, HostnameError, NodeId};
+use link::Given;
+
 use crate::config::layer::Flags;
 use crate::config::{MasterAddress, Settings};
-use crate::nodeagent::client::Link;
-use crate::nodeagent::identity::NodeIdentity;
-use crate::nodeagent::keyring::Keyring;
 use crate::nodeagent::membership;
-use crate::pki::Trust;
 use crate::protocol::registration::{NodeName, RawRequest};
 
 pub(super) const ABOUT: &str = "Join this host to a cluster, leave it; list and remove its hosts";
@@ -215,8 +212,9 @@ impl NodeCommand {
     pub(super) async fn run(self, settings: Settings, output: OutputFormat) -> Result<Outcome, Failure> {
         match self {
             Self::Join(args) => {
+                let now = args.token.is_given();
                 let token = join_token::join_token(&settings, &args.token).await?;
-                join::run(&settings, token, args.dry_run, output).await
+                join::run(&settings, token.map(|token| Given { token, now }), args.dry_run, output).await
             }
             Self::Leave(_) => leave::run(&settings).await,
             Self::Status(StatusArgs {}) => status::run(&settings, output).await,
@@ -226,39 +224,6 @@ impl NodeCommand {
             Self::Replace(args) => remove::replace(&settings, &args.hostname, output).await,
         }
     }
-}
-
-/// The way to the master: whom the token names is it, else whom this host has met before, else who answers first.
-fn link(
-    master: MasterAddress,
-    directory: &Path,
-    identity: &NodeIdentity,
-    token: Option<&JoinToken>,
-) -> Result<Link, Failure> {
-    let unusable = |error| {
-        Failure::new(Exit::StorageUnsafe, error)
-            .reason("keyring")
-            .hint("run as root; a damaged file is made anew by a join with a token, after it was moved away")
-    };
-    let keyring = Keyring::at(directory);
-    let known = keyring.authorities().map_err(unusable)?;
-    let certificate = keyring.certificate().map_err(unusable)?;
-    // A certificate that cannot be used is asked for again; the key alone says who this is.
-    let shown = match certificate.map(|certificate| identity.credentials(Some(&certificate))) {
-        Some(Ok(shown)) => Ok(shown),
-        Some(Err(error)) => {
-            tracing::warn!("this host's certificate is asked for again: {}", crate::causes::chain(&error));
-            identity.credentials(None)
-        }
-        None => identity.credentials(None),
-    };
-    let shown = shown.map_err(|error| Failure::new(Exit::Bug, error).reason("node-key"))?;
-    let trust = match token {
-        Some(token) => Trust::Pinned(vec![token.pin]),
-        None if known.is_empty() => Trust::FirstUse,
-        None => Trust::Pinned(known),
-    };
-    Ok(Link::new(master, trust, shown, Arc::new(SystemClock)).keeping(keyring, identity.clone()))
 }
 
 /// The master: as set, or the one of the last join.

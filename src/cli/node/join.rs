@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::link::{Given, link};
 use crate::cli::output::print;
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, explain, this_host};
 use crate::clock::SystemClock;
-use crate::cluster::{JoinToken, OverlayConfig};
+use crate::cluster::OverlayConfig;
 use crate::config::Settings;
 use crate::converge::plan::Plan;
 use crate::nodeagent::facts::{self, gluster_ability};
@@ -20,11 +21,11 @@ use crate::protocol::reply::Reply;
 /// `clusterctl node join`.
 pub(super) async fn run(
     settings: &Settings,
-    token: Option<JoinToken>,
+    given: Option<Given>,
     dry_run: bool,
     output: OutputFormat,
 ) -> Result<Outcome, Failure> {
-    if let Some(token) = &token {
+    if let Some(Given { token, .. }) = &given {
         tracing::info!(token = %token.id, "joining with a token");
     }
     let directory = this_host::node_dir(settings);
@@ -43,12 +44,12 @@ pub(super) async fn run(
     };
     let opted_out = settings.gluster.enabled == Some(false);
     let join = Join {
-        link: Arc::new(super::link(master, &directory, &identity, token.as_ref())?),
+        link: Arc::new(link(settings, master, &directory, &identity, given.as_ref())?),
         identity,
         hostname,
         address,
         role: settings.node.role,
-        token,
+        token: given.map(|given| given.token),
         overlay: own_overlay(settings),
         facts: facts::gather(&docker_version, gluster_ability(), opted_out),
         engine,

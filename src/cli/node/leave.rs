@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::link::link;
 use crate::cli::output::print_line;
 use crate::cli::{Exit, Failure, Outcome, explain, this_host};
 use crate::config::Settings;
@@ -24,7 +25,7 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
     };
     let _turn = super::join::take_turn(&directory)?;
     let leave = Leave {
-        link: super::link(super::master(settings, &directory)?, &directory, &identity, None)?,
+        link: link(settings, super::master(settings, &directory)?, &directory, &identity, None)?,
         identity,
         hostname: this_host::hostname(settings)?,
         member: membership::load(&directory).map_err(io)?,
