@@ -243,6 +243,8 @@ pub trait SwarmEngine: Send + Sync {
     async fn leave(&self, force: bool) -> Result<(), SwarmError>;
     /// Reads the join tokens (managers only).
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError>;
+    /// Makes new join tokens; those that were handed out open nothing any more (managers only). Members stay.
+    async fn rotate_join_tokens(&self) -> Result<(), SwarmError>;
     /// Lists the Swarm's nodes (managers only).
     async fn members(&self) -> Result<Vec<Member>, SwarmError>;
     /// Promotes or demotes a member (managers only). It is done later: see [`Member::reachability`].

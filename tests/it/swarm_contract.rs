@@ -232,6 +232,22 @@ async fn a_manager_is_demoted_before_it_is_removed(pair: Pair<'_>) {
     assert_eq!(only.reachability, Some(Reachability::Reachable));
 }
 
+/// N9: who was handed a token before gets in no more, and members stay.
+async fn rotated_tokens_open_nothing(pair: Pair<'_>) {
+    let before = pair.init().await;
+    pair.first.rotate_join_tokens().await.unwrap();
+    let after = pair.first.join_tokens().await.unwrap();
+    assert!(after.worker != before.worker && after.manager != before.manager);
+    for old in [&before.worker, &before.manager] {
+        let result = pair.second.join(&pair.join(old)).await;
+        assert!(matches!(result, Err(SwarmError::TokenRefused)), "{result:?}");
+        pair.expect_inactive().await;
+    }
+    pair.second.join(&pair.join(&after.worker)).await.unwrap();
+    pair.first.rotate_join_tokens().await.unwrap();
+    assert_eq!(pair.first.members().await.unwrap().len(), 2);
+}
+
 /// N9
 async fn a_wrong_secret_is_refused(pair: Pair<'_>) {
     let tokens = pair.init().await;
@@ -368,6 +384,7 @@ contract!(
     joins_as_manager_and_is_demoted,
     drains_a_member_and_takes_it_back,
     removes_a_running_worker_by_force,
+    rotated_tokens_open_nothing,
     a_manager_is_demoted_before_it_is_removed,
     a_wrong_secret_is_refused,
     two_swarms_differ,

@@ -108,15 +108,30 @@ impl FrontDoor {
         let found = self.store.read(|state| find(state, name).map(|node| (node.id.clone(), self.target(state, node))));
         let Some((id, target)) = found else { return no_node(name) };
         tracing::info!(hostname = %target.hostname, node = %id, by, force, "a node is to be removed");
-        let done = match removal::take_out(self.engine.as_ref(), &target, force).await {
+        let mut done = match removal::take_out(self.engine.as_ref(), &target, force).await {
             Ok(done) => done,
             Err(error) => return Outcome::error(error.reply()),
         };
         match self.bury(&id, by).await {
             Outcome::Reply(reply) if reply.status == Status::Ready => {
+                done.push(self.replace_join_tokens().await);
                 Outcome::Value(json!({ "Status": "ready", "NodeId": id, "Hostname": target.hostname, "Done": done }))
             }
             other => other,
+        }
+    }
+
+    /// A node that was taken out still knows the Swarm's token that it was given: it is to open nothing any more.
+    async fn replace_join_tokens(&self) -> String {
+        match self.engine.rotate_join_tokens().await {
+            Ok(()) => {
+                self.swarm.doubt().await;
+                "made new join tokens for the Swarm".to_owned()
+            }
+            Err(error) => {
+                tracing::error!("the Swarm's join tokens could not be replaced: {error}");
+                "could not replace the Swarm's join tokens, which the node knows: `docker swarm join-token --rotate worker`, and the same with `manager`".to_owned()
+            }
         }
     }
 

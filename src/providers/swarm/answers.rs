@@ -26,6 +26,7 @@ pub(crate) enum Call {
     Members,
     SetRole,
     SetAvailability,
+    RotateTokens,
     Tasks,
     Remove,
 }
@@ -41,6 +42,7 @@ impl Call {
             Self::Tokens => "swarm inspect",
             Self::Members => "node list",
             Self::SetRole | Self::SetAvailability => "node update",
+            Self::RotateTokens => "swarm update",
             Self::Tasks => "task list",
             Self::Remove => "node remove",
         }
@@ -52,7 +54,7 @@ impl Call {
         Duration::from_secs(match self {
             Self::Version | Self::Info => 5,
             Self::Tokens | Self::Members | Self::Tasks => 10,
-            Self::SetRole | Self::SetAvailability | Self::Remove => 15,
+            Self::SetRole | Self::SetAvailability | Self::RotateTokens | Self::Remove => 15,
             Self::Init | Self::Join | Self::Leave => 30,
         })
     }

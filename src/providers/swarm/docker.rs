@@ -12,8 +12,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bollard::errors::Error;
-use bollard::models::{NodeSpec, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, SwarmInitRequest, SwarmJoinRequest};
-use bollard::query_parameters::{DeleteNodeOptions, LeaveSwarmOptions, ListTasksOptions, UpdateNodeOptions};
+use bollard::models::{
+    NodeSpec, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, SwarmInitRequest, SwarmJoinRequest, SwarmSpec,
+};
+use bollard::query_parameters::{
+    DeleteNodeOptions, LeaveSwarmOptions, ListTasksOptions, UpdateNodeOptions, UpdateSwarmOptions,
+};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
 
@@ -250,6 +254,31 @@ impl SwarmEngine for DockerEngine {
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
         let docker = self.client()?;
         answers::join_tokens(&self.read(Call::Tokens, docker.inspect_swarm()).await?)
+    }
+
+    async fn rotate_join_tokens(&self) -> Result<(), SwarmError> {
+        let call = Call::RotateTokens;
+        let docker = self.client()?;
+        let mut attempt = 1;
+        loop {
+            // The whole specification goes back, or what the operator has set would be lost.
+            let swarm: Value = self.read(call, docker.inspect_swarm()).await?;
+            let version = swarm.pointer("/Version/Index").and_then(Value::as_i64);
+            let version = version.ok_or_else(|| answers::unreadable(call, "it has no version"))?;
+            let spec = swarm.get("Spec").cloned().unwrap_or_default();
+            let spec: SwarmSpec =
+                serde_json::from_value(spec).map_err(|_| answers::unreadable(call, "its specification is another"))?;
+            let options = UpdateSwarmOptions {
+                version,
+                rotate_worker_token: true,
+                rotate_manager_token: true,
+                rotate_manager_unlock_key: false,
+            };
+            match self.call(call, docker.update_swarm(spec, options)).await {
+                Err(error) if answers::is_stale_update(&error) && attempt < UPDATE_ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
     }
 
     async fn members(&self) -> Result<Vec<Member>, SwarmError> {

@@ -95,9 +95,7 @@ impl FakeEngine {
     pub(crate) fn rotate_tokens(&self) {
         let mut world = self.world.world();
         if let Some(swarm) = world.engines[&self.name].part.swarm() {
-            let (worker, manager) = (world.fresh("w"), world.fresh("m"));
-            world.swarms[swarm].worker = worker;
-            world.swarms[swarm].manager = manager;
+            world.rotate(swarm);
         }
     }
 
@@ -293,6 +291,14 @@ impl SwarmEngine for FakeEngine {
                 (Role::Manager, Role::Manager) | (Role::Worker, Role::Worker) => {}
             }
             node.role = role;
+            Ok(())
+        })
+    }
+
+    async fn rotate_join_tokens(&self) -> Result<(), SwarmError> {
+        self.call("swarm update", true, |world, name| {
+            let swarm = world.managed(name)?;
+            world.rotate(swarm);
             Ok(())
         })
     }

@@ -136,6 +136,13 @@ impl Part {
 }
 
 impl World {
+    /// Gives a Swarm other tokens.
+    pub(super) fn rotate(&mut self, swarm: usize) {
+        let (worker, manager) = (self.fresh("w"), self.fresh("m"));
+        self.swarms[swarm].worker = worker;
+        self.swarms[swarm].manager = manager;
+    }
+
     /// A text of 25 characters that was never given before.
     pub(super) fn fresh(&mut self, kind: &str) -> String {
         self.counter += 1;
