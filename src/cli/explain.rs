@@ -169,10 +169,12 @@ pub(super) fn refusal(code: &str) -> Exit {
     match code {
         "clock-skew" | "too-many-nodes" | "too-many-failures" | "overloaded" => Exit::Waiting,
         "swarm-unavailable" | "swarm-no-leader" | "tasks-running" | "not-demoted" | "not-yet" => Exit::Waiting,
+        "rotation-under-way" => Exit::Waiting,
         "tls-required" | "not-permitted" | "pending-approval" | "token-refused" | "role-not-granted" => Exit::Auth,
-        "key-required" | "key-mismatch" | "node-removed" | "request-rejected" => Exit::Auth,
+        "key-required" | "key-mismatch" | "node-removed" | "removed" | "request-rejected" => Exit::Auth,
+        "certificate-expired" => Exit::Auth,
         "last-manager" | "quorum" => Exit::QuorumLost,
-        "holds-brick" => Exit::StorageUnsafe,
+        "holds-brick" | "no-authority" | "no-certificate" => Exit::StorageUnsafe,
         _ => Exit::InvalidInput,
     }
 }
