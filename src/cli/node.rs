@@ -218,7 +218,7 @@ impl NodeCommand {
                 let token = join_token::join_token(&settings, &args.token).await?;
                 join::run(&settings, token, args.dry_run, output).await
             }
-            Self::Leave(_) => leave::run(&settings).await,
+            Self::Leave(_) => leave::run(&settings, output).await,
             Self::Status(StatusArgs {}) => status::run(&settings, output).await,
             Self::List(_) => list::run(&settings, output).await,
             Self::Show(args) => show::run(&settings, &args.node, output).await,

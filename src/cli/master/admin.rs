@@ -103,7 +103,7 @@ impl AdminCommand {
         match self {
             Self::Create(args) => create(settings, &args, output).await,
             Self::List(_) => list(settings, output).await,
-            Self::Revoke(args) => revoke(settings, &args).await,
+            Self::Revoke(args) => revoke(settings, &args, output).await,
         }
     }
 }
@@ -131,10 +131,12 @@ fn table(admins: &[Value], now: Timestamp) -> Table {
 }
 
 /// `clusterctl master admin revoke`.
-async fn revoke(settings: &Settings, args: &RevokeArgs) -> Result<Outcome, Failure> {
+async fn revoke(settings: &Settings, args: &RevokeArgs, output: OutputFormat) -> Result<Outcome, Failure> {
     let request = RawRequest { action: "admin-revoke".to_owned(), name: args.name.clone(), ..RawRequest::default() };
     Access::of(settings)?.ask(&request).await?;
-    print(&format!("what was made for `{}` opens nothing any more\n", args.name))?;
+    if !output.is_structured() {
+        print(&format!("what was made for `{}` opens nothing any more\n", args.name))?;
+    }
     Ok(Outcome::done("revoked").body(json!({ "name": args.name })))
 }
 

@@ -176,6 +176,10 @@ fn refusals_have_exit_codes() {
         ("hostname-taken", 12),
         ("quorum", 16),
         ("holds-brick", 17),
+        ("removed", 11),
+        ("certificate-expired", 11),
+        ("no-authority", 17),
+        ("rotation-under-way", 10),
         ("tasks-running", 10),
     ] {
         let refusal = json!({"Status": "error", "Code": code, "Message": "no", "Hint": "look again"});
@@ -244,7 +248,9 @@ fn lists_are_shown_whole() {
 
 #[test]
 fn requests_are_decided_by_their_id() {
-    let controller = Wordy::saying(json!({"Status": "ready", "Hostname": "h3", "Role": "worker"}));
+    let decided =
+        json!({"Id": "k3x5q7ab", "Hostname": "h3", "Role": "manager", "Granted": "worker", "Status": "approved"});
+    let controller = Wordy::saying(json!({"Status": "ready", "Id": "k3x5q7ab", "Request": decided}));
     let output = ask(&controller, &["request", "approve", "K3X5Q7AB", "--role", "worker"]);
     assert_eq!(stdout(&output), "`h3` is let in; as a worker it goes on by itself\n");
     assert_eq!(last_line(&output), "result=ok reason=approved next=\"clusterctl node list\"");
@@ -255,10 +261,27 @@ fn requests_are_decided_by_their_id() {
     assert_eq!((&asked[1]["Action"], &asked[1]["Reason"]), (&"request-reject".into(), &"not one of ours".into()));
 }
 
+/// What programs read is one value and nothing before it.
+#[test]
+fn structured_output_is_nothing_else() {
+    let controller = Wordy::saying(json!({"Status": "ready", "Name": "alice"}));
+    let value = body(&ask(&controller, &["master", "admin", "revoke", "alice", "--output", "json"]));
+    assert_eq!((&value["name"], &value["reason"]), (&"alice".into(), &"revoked".into()));
+    let shown = stdout(&ask(&controller, &["master", "admin", "revoke", "alice"]));
+    assert_eq!(shown, "what was made for `alice` opens nothing any more\n");
+    let directory = tempfile::tempdir().unwrap();
+    for command in [&["node", "leave"][..], &["master", "reset", "--yes"]] {
+        let output = run(&[command, &["--state-dir", text(directory.path()), "--output", "json"]].concat());
+        assert_eq!(body(&output)["reason"], "nothing-to-do", "{command:?}");
+    }
+}
+
 /// X8: force is asked about before anything is sent.
 #[test]
 fn force_says_what_it_costs_and_asks() {
-    let controller = Wordy::saying(json!({"Status": "ready", "Done": ["drained it: because"]}));
+    let id = "abcdefghijklmnopqrstuvwxyz";
+    let done = ["drained it: because"];
+    let controller = Wordy::saying(json!({"Status": "ready", "NodeId": id, "Hostname": "h3", "Done": done}));
     let output = ask(&controller, &["node", "remove", "h3", "--force"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("docker swarm leave --force") && stderr(&output).contains("--yes"));
@@ -271,7 +294,6 @@ fn force_says_what_it_costs_and_asks() {
     let output = ask(&controller, &["node", "remove", "h3", "--force", "--yes"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).starts_with("done: drained it: because\n`h3` no longer belongs"), "{}", stdout(&output));
-    let id = "abcdefghijklmnopqrstuvwxyz";
     ask(&controller, &["node", "remove", id]);
     let asked = controller.asked();
     assert_eq!((&asked[0]["Hostname"], &asked[0]["Force"]), (&"h3".into(), &true.into()));
