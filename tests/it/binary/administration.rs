@@ -261,6 +261,18 @@ fn requests_are_decided_by_their_id() {
     assert_eq!((&asked[1]["Action"], &asked[1]["Reason"]), (&"request-reject".into(), &"not one of ours".into()));
 }
 
+/// Who asks to be a manager is not made one by an approval that does not say so: nothing is asked for that was not
+/// said, and the controller's question comes through.
+#[test]
+fn an_approval_grants_what_it_says() {
+    let refusal = json!({"Status": "error", "Code": "role-needed", "Message": "`h3` asked to be a manager", "Hint": "say `--role`"});
+    let controller = Wordy::saying(refusal);
+    let output = ask(&controller, &["request", "approve", "k3x5q7ab"]);
+    assert_eq!(output.status.code(), Some(12), "{}", stderr(&output));
+    assert_eq!(last_line(&output), "result=failed reason=role-needed next=-");
+    assert_eq!(controller.asked()[0].get("Role"), None);
+}
+
 /// What programs read is one value and nothing before it.
 #[test]
 fn structured_output_is_nothing_else() {
