@@ -288,6 +288,25 @@ fn structured_output_is_nothing_else() {
     }
 }
 
+/// A CA that ends at once costs more, and that is what is asked about.
+#[test]
+fn a_stolen_authority_ends_at_once() {
+    let reply = json!({"Status": "ready", "Active": "bbbb", "Previous": null, "TrustedUntil": null});
+    let controller = Wordy::saying(reply);
+    let output = ask(&controller, &["master", "cert", "rotate", "--now"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("every node has to join again"), "{}", stderr(&output));
+    assert_eq!(controller.asked(), [] as [Value; 0]);
+    let output = ask(&controller, &["master", "cert", "rotate", "--now", "--yes"]);
+    assert!(stdout(&output).contains("trusted no longer"), "{}", stdout(&output));
+    ask(&controller, &["master", "cert", "rotate", "--yes"]);
+    let asked = controller.asked();
+    assert_eq!((&asked[0]["Force"], asked[1].get("Force")), (&true.into(), None));
+    assert!(asked.iter().all(|request| request["Action"] == "authority-rotate"));
+    let help = stdout(&run(&["master", "cert", "rotate", "--help"]));
+    assert!(help.contains("--now") && help.contains("30 days"), "{help}");
+}
+
 /// X8: force is asked about before anything is sent.
 #[test]
 fn force_says_what_it_costs_and_asks() {
