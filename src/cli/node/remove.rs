@@ -42,9 +42,7 @@ fn cost(node: &NodeName) -> String {
 fn shown(node: &NodeName, reply: &Value) -> String {
     let done = reply["Done"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines: Vec<String> = done.iter().map(|line| format!("done: {}", escape::line(&text(line)))).collect();
-    lines.push(format!(
-        "`{node}` no longer belongs to the cluster; nothing lets it in again but a token or an approval"
-    ));
+    lines.push(format!("`{node}` no longer belongs to the cluster; nothing lets it in again but a new token"));
     format!("{}\n", lines.join("\n"))
 }
 
@@ -77,7 +75,7 @@ mod tests {
         let reply = json!({"Status": "ready", "Done": ["drained it: its tasks start on other hosts before it goes"]});
         insta::assert_snapshot!(shown(&node, &reply), @r"
         done: drained it: its tasks start on other hosts before it goes
-        `h3` no longer belongs to the cluster; nothing lets it in again but a token or an approval
+        `h3` no longer belongs to the cluster; nothing lets it in again but a new token
         ");
         assert_eq!(shown(&node, &json!({})).lines().count(), 1);
     }
