@@ -288,6 +288,30 @@ fn structured_output_is_nothing_else() {
     }
 }
 
+/// The controller's words about one node are shown, in the shape that it gives them.
+#[test]
+fn what_the_controller_knows_of_a_node_is_shown() {
+    let node = json!({
+        "NodeId": "abcdefghijklmnopqrstuvwxyz", "Hostname": "h3", "Address": "10.0.0.3", "Role": "worker",
+        "Status": "registered", "LastSeen": null, "Profiles": [], "Swarm": "not joined", "SwarmRole": null,
+        "SwarmNodeId": null, "Storage": "none", "Mounted": false, "Finding": "", "Registered": "2020-01-02T03:04:05Z",
+        "Revision": 7, "Client": "legacy", "Key": null, "Granted": "worker", "AdmittedBy": "token aebagbaf",
+        "Updated": "2020-01-02T03:04:05Z", "SeenFrom": "192.0.2.7", "ReplaceableUntil": "2999-01-01T00:00:00Z",
+        "Advice": "its client has no key", "OS": "", "CPU": 1, "MemoryMb": 1, "DockerVersion": "", "BrickReady": false,
+        "BrickMark": null,
+    });
+    let shown = stdout(&ask(&Wordy::saying(json!({"Status": "ready", "Node": node})), &["node", "show", "h3"]));
+    for words in ["its client has no key", "192.0.2.7", "token aebagbaf", "role granted", "name is free until"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let reply = json!({
+        "Status": "ready", "NodeId": "abcdefghijklmnopqrstuvwxyz", "Hostname": "h3", "Until": "2999-01-01T00:00:00Z",
+        "Finding": "the volume has a brick at 10.0.0.3",
+    });
+    let shown = stdout(&ask(&Wordy::saying(reply), &["node", "replace", "h3"]));
+    assert!(shown.contains("attention: the volume has a brick") && shown.contains("that ends in"), "{shown}");
+}
+
 /// A CA that ends at once costs more, and that is what is asked about.
 #[test]
 fn a_stolen_authority_ends_at_once() {
