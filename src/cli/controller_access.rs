@@ -82,24 +82,32 @@ impl Access {
 }
 
 async fn ask_socket(socket: &AbsolutePath, request: &RawRequest) -> Result<Value, Failure> {
-    let mut stream = UnixStream::connect(socket.as_path()).await.map_err(|error| {
-        let (reason, hint) = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
-                "no-controller",
-                "start it with `clusterctl master serve`; on another host, run this on the master, or pass `--admin-cert FILE`; `--socket` names another socket",
-            ),
-            ErrorKind::PermissionDenied => ("not-permitted", "run this as root"),
-            _ => ("no-controller", "see whether `clusterctl master serve` is running"),
-        };
-        Failure::new(Exit::Waiting, anyhow::Error::new(error).context(format!("no controller answers at `{socket}`")))
-            .reason(reason)
-            .hint(hint)
-            .next("clusterctl master serve")
-    })?;
+    let mut stream = UnixStream::connect(socket.as_path()).await.map_err(|error| unreachable_here(socket, error))?;
     let failed =
         |error| Failure::new(Exit::Waiting, error).reason("no-answer").hint("see the controller's log, then try again");
     let reply = exchange::call(&mut stream, request, &Deadlines::default()).await.map_err(failed)?;
     exchange::decode(&reply).map_err(failed)
+}
+
+/// A socket that cannot be connected to.
+fn unreachable_here(socket: &AbsolutePath, error: std::io::Error) -> Failure {
+    let kind = error.kind();
+    let because = |words: String| anyhow::Error::new(error).context(words);
+    if kind == ErrorKind::PermissionDenied {
+        return Failure::new(Exit::Auth, because(format!("the controller at `{socket}` answers root alone")))
+            .reason("not-permitted")
+            .hint("run this as root, or as an administrator with `--admin-cert FILE`");
+    }
+    let hint = match kind {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            "start it with `clusterctl master serve`; on another host, run this on the master, or pass `--admin-cert FILE`; `--socket` names another socket"
+        }
+        _ => "see whether `clusterctl master serve` is running",
+    };
+    Failure::new(Exit::Waiting, because(format!("no controller answers at `{socket}`")))
+        .reason("no-controller")
+        .hint(hint)
+        .next("clusterctl master serve")
 }
 
 /// Tells an answer from a refusal.
@@ -173,6 +181,12 @@ mod tests {
             ("node-removed", Exit::Auth),
             ("request-rejected", Exit::Auth),
             ("role-not-granted", Exit::Auth),
+            ("removed", Exit::Auth),
+            ("certificate-expired", Exit::Auth),
+            ("no-authority", Exit::StorageUnsafe),
+            ("no-certificate", Exit::StorageUnsafe),
+            ("rotation-under-way", Exit::Waiting),
+            ("role-needed", Exit::InvalidInput),
             ("hostname-taken", Exit::InvalidInput),
             ("unknown-node", Exit::InvalidInput),
             ("quorum", Exit::QuorumLost),
@@ -187,6 +201,17 @@ mod tests {
             assert_eq!(failure.to_json()["reason"], code);
         }
         assert_eq!(judge(json!({"Status": "ready", "Id": 1})).unwrap()["Id"], 1);
+    }
+
+    #[test]
+    fn who_may_not_use_the_socket_is_not_told_to_start_a_controller() {
+        let socket = AbsolutePath::parse("/run/x.sock").unwrap();
+        let failure = unreachable_here(&socket, ErrorKind::PermissionDenied.into());
+        assert_eq!(failure.exit(), Exit::Auth);
+        let shown = failure.to_json();
+        assert_eq!((&shown["reason"], &shown["next"]), (&"not-permitted".into(), &Value::Null));
+        let failure = unreachable_here(&socket, ErrorKind::NotFound.into());
+        assert_eq!((failure.exit(), &failure.to_json()["next"]), (Exit::Waiting, &"clusterctl master serve".into()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::nodeagent::conversation::ConversationError;
 use crate::nodeagent::join::JoinError;
 use crate::nodeagent::leave::LeaveError;
 use crate::pki::TlsClientError;
+use crate::protocol::reply::Reason;
 use crate::providers::overlay::OverlayError;
 use crate::providers::swarm::SwarmError;
 
@@ -169,10 +170,12 @@ pub(super) fn refusal(code: &str) -> Exit {
     match code {
         "clock-skew" | "too-many-nodes" | "too-many-failures" | "overloaded" => Exit::Waiting,
         "swarm-unavailable" | "swarm-no-leader" | "tasks-running" | "not-demoted" | "not-yet" => Exit::Waiting,
+        "rotation-under-way" => Exit::Waiting,
         "tls-required" | "not-permitted" | "pending-approval" | "token-refused" | "role-not-granted" => Exit::Auth,
-        "key-required" | "key-mismatch" | "node-removed" | "request-rejected" => Exit::Auth,
+        "key-required" | "key-mismatch" | "node-removed" | "removed" | "request-rejected" => Exit::Auth,
+        "certificate-expired" => Exit::Auth,
         "last-manager" | "quorum" => Exit::QuorumLost,
-        "holds-brick" => Exit::StorageUnsafe,
+        "holds-brick" | "no-authority" | "no-certificate" => Exit::StorageUnsafe,
         _ => Exit::InvalidInput,
     }
 }
@@ -180,11 +183,43 @@ pub(super) fn refusal(code: &str) -> Exit {
 /// A controller elsewhere that an administrator could not ask.
 pub(super) fn remote(error: RemoteError) -> Failure {
     match error {
-        RemoteError::Client(error) => unreachable(error),
+        RemoteError::Client(error) => unreachable_elsewhere(error),
         RemoteError::Credentials { .. } | RemoteError::NoAuthority { .. } => Failure::new(Exit::InvalidInput, error)
             .reason("admin-cert")
             .hint("`clusterctl master admin create NAME --out FILE` on the master makes a new one"),
     }
+}
+
+/// What [`unreachable`] says to a host, said to an administrator: nobody joins, and the file says where and whom to ask.
+fn unreachable_elsewhere(error: ClientError) -> Failure {
+    let (exit, reason, hint) = match &error {
+        ClientError::Tls { source: TlsClientError::Chain(_), .. } => (
+            Exit::Auth,
+            "other-authority",
+            "nothing was sent: the CA there is none of those in the file of `--admin-cert`; see that `--controller` names the right one; if its CA was replaced, `clusterctl master admin create NAME --out FILE` on the master makes a new file",
+        ),
+        ClientError::Tls { source: TlsClientError::OldVersion, .. } => (
+            Exit::Incompatible,
+            "tls-version",
+            "nothing was sent; see what answers at that address, and that nothing in between changes TLS",
+        ),
+        ClientError::Clock { .. } => (
+            Exit::Waiting,
+            "clock-skew",
+            "set the clocks of this host and the master's with `timedatectl set-ntp true`, then run this again",
+        ),
+        error if error.is_final() => (
+            Exit::InvalidInput,
+            "not-a-controller",
+            "`--controller` must name the host and port of `clusterctl master serve` (7000 unless `--listen` says otherwise); without it, the file of `--admin-cert` says which",
+        ),
+        _ => (
+            Exit::Waiting,
+            "controller-unreachable",
+            "is `clusterctl master serve` running there, and does a firewall let its port through? `--controller` names another address than the file of `--admin-cert`",
+        ),
+    };
+    Failure::new(exit, error).reason(reason).hint(hint)
 }
 
 /// A controller that does not answer as hoped.
@@ -194,6 +229,13 @@ fn conversation(error: ConversationError) -> Failure {
         ConversationError::Refused { ref code, ref hint, .. } => {
             let (code, hint) = (code.clone(), hint.clone());
             Failure::new(refusal(&code), error).reason(code).hint(hint)
+        }
+        ConversationError::TimedOut { ref reason, .. } if *reason == Reason::PendingApproval.as_str() => {
+            let reason = reason.clone();
+            Failure::new(Exit::Waiting, error)
+                .reason(reason)
+                .hint("let it in with `clusterctl request approve ID` on the master (`clusterctl request list` shows the id and the key), then join again; or join with a token of `clusterctl token create`")
+                .next("clusterctl node join")
         }
         ConversationError::TimedOut { ref reason, .. } => {
             let reason = reason.clone();
@@ -209,7 +251,7 @@ fn unreachable(error: ClientError) -> Failure {
     match &error {
         ClientError::Tls { source: TlsClientError::Chain(_), .. } => {
             return Failure::new(Exit::Auth, error).reason("other-authority").hint(
-                "nothing was sent; compare with `clusterctl master cert show` on the master: if its CA was replaced or is a new cluster's, join with a new token, else look for who answers at that address",
+                "nothing was sent; compare with `clusterctl master cert show` on the master: if its CA was replaced or is a new cluster's, join with a new token, or remove `/var/lib/clusterctl/node/authorities` (`node/authorities` in the `--state-dir`) to trust whom you compared; else look for who answers at that address",
             );
         }
         ClientError::Tls { source: TlsClientError::OldVersion, .. } => {
@@ -345,3 +387,6 @@ fn swarm(error: &SwarmError) -> (Exit, &'static str, &'static str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

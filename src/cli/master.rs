@@ -131,7 +131,7 @@ impl MasterCommand {
             Self::Status(_) => status::run(&settings, output).await,
             Self::Cert(command) => command.run(&settings, output).await,
             Self::Admin(command) => command.run(&settings, output).await,
-            Self::Reset(args) => setup::reset(&settings, args.yes).await,
+            Self::Reset(args) => setup::reset(&settings, args.yes, output).await,
         }
     }
 }

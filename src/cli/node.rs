@@ -70,7 +70,7 @@ Examples:
   clusterctl node show h3 --output yaml";
 const REMOVE_LONG: &str = "\
 Takes a host out of the cluster for good: its tasks are moved to other hosts, a manager is demoted, the Swarm forgets \
-it, and its certificate opens nothing any more. It is not let in again without a token or an approval. Refused where \
+it, and its certificate opens nothing any more. It is not let in again without a new token. Refused where \
 the managers that are left could not decide any more, and for a host that holds a share of the data. If it breaks off, \
 run it again: it goes on where it was. A host that still runs is better taken out with `clusterctl node leave` on it.\n\n\
 With `--force` it goes on where tasks do not end in time, or the host cannot be reached; it says first what that costs.";
@@ -216,7 +216,7 @@ impl NodeCommand {
                 let token = join_token::join_token(&settings, &args.token).await?;
                 join::run(&settings, token.map(|token| Given { token, now }), args.dry_run, output).await
             }
-            Self::Leave(_) => leave::run(&settings).await,
+            Self::Leave(_) => leave::run(&settings, output).await,
             Self::Status(StatusArgs {}) => status::run(&settings, output).await,
             Self::List(_) => list::run(&settings, output).await,
             Self::Show(args) => show::run(&settings, &args.node, output).await,

@@ -36,14 +36,14 @@ pub(super) enum RequestCommand {
 
 const LIST_LONG: &str = "\
 Lists the hosts that asked to be let in without a token. KEY is the fingerprint of the host's key: compare it with the \
-one that `clusterctl node join` shows on that host, since name and address are only what the host says of itself.";
+one that `clusterctl node join` shows on that host, since name, address and role are only what the host says of itself; SOURCE is the address that it was heard from.";
 const LIST_EXAMPLES: &str = "\
 Examples:
   clusterctl request list
   clusterctl request list --output yaml";
 const APPROVE_LONG: &str = "\
-Lets a host in: the join that waits there goes on by itself. Without `--role` it becomes what it asked for, or a \
-worker.";
+Lets a host in: the join that waits there goes on by itself. Without `--role` it becomes a worker; for a host that \
+asked to be a manager, which is root-equivalent on the cluster, `--role` has to say what it becomes.";
 const APPROVE_EXAMPLES: &str = "\
 Examples:
   clusterctl request approve k3x5q7ab
@@ -113,7 +113,7 @@ impl RequestCommand {
                 let mut request = decision("request-approve", &args.id);
                 args.grant.add_to(&mut request);
                 let reply = Access::of(&settings)?.ask(&request).await?;
-                let role = match text(&reply["Role"]) {
+                let role = match text(&reply["Request"]["Granted"]) {
                     none if none.is_empty() => "it".to_owned(),
                     role => format!("as a {role} it"),
                 };
@@ -136,7 +136,7 @@ fn decision(action: &str, id: &ShortId) -> RawRequest {
 
 /// The host that a decision was about, by its name where the controller says it.
 fn whose(reply: &Value, id: &ShortId) -> String {
-    match text(&reply["Hostname"]) {
+    match text(&reply["Request"]["Hostname"]) {
         none if none.is_empty() => format!("the host of the request `{id}`"),
         hostname => format!("`{}`", escape::line(&hostname)),
     }
@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn names_the_host_where_it_is_known() {
         let id = ShortId::parse("k3x5q7ab").unwrap();
-        assert_eq!(whose(&json!({"Hostname": "h3"}), &id), "`h3`");
-        assert_eq!(whose(&json!({}), &id), "the host of the request `k3x5q7ab`");
+        assert_eq!(whose(&json!({"Request": {"Hostname": "h3"}}), &id), "`h3`");
+        // It has come in by now.
+        assert_eq!(whose(&json!({"Request": null}), &id), "the host of the request `k3x5q7ab`");
     }
 }

@@ -78,6 +78,7 @@ fn parses_the_commands_of_administration() {
         "clusterctl master status --controller h1",
         "clusterctl master cert show",
         "clusterctl master cert rotate --yes",
+        "clusterctl master cert rotate --now --yes",
         "clusterctl master admin create alice --out alice.json",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));

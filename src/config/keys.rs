@@ -134,6 +134,36 @@ pub fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    /// The table of the README has a row for every key, with its flags and its default, and no other row.
+    #[test]
+    fn the_readme_names_every_key() {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("\n## Settings\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let rows: Vec<Vec<&str>> = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.split('|').skip(1).map(str::trim).collect())
+            .collect();
+        let mut named: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+        let mut known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known);
+        for row in &rows {
+            let key = find(row[0].trim_matches('`')).unwrap();
+            let flags: Vec<&str> = key.flag.map(|flags| flags.split(" / ").collect()).unwrap_or_default();
+            let shown: Vec<&str> =
+                row[1].split(", ").map(|flag| flag.trim_matches('`')).filter(|flag| !flag.is_empty()).collect();
+            assert_eq!(shown, flags, "{}", key.name);
+            if key.default.is_empty() {
+                assert!(!row[2].contains('`'), "{}: there is no default", key.name);
+            } else {
+                assert_eq!(row[2], format!("`{}`", key.default), "{}", key.name);
+            }
+        }
+    }
+
     #[test]
     fn variables_follow_from_keys() {
         assert_eq!(find("gluster.volume").unwrap().variable(), "CLUSTERCTL_GLUSTER_VOLUME");

@@ -97,7 +97,12 @@ impl Conversation {
                 },
             };
             if *said != short.line {
-                tracing::info!(reason = short.reason, "waiting: {}", short.line);
+                if short.reason == Reason::PendingApproval.as_str() {
+                    // Nobody can let this host in who does not see which request is its own.
+                    tracing::warn!(reason = short.reason, "waiting: {}", short.line);
+                } else {
+                    tracing::info!(reason = short.reason, "waiting: {}", short.line);
+                }
                 said.clone_from(&short.line);
                 waiting.reset();
             }

@@ -156,11 +156,35 @@ impl Leave {
             ..RawRequest::default()
         };
         let reply = client::ask(&self.link, &request).await.map_err(LeaveError::Unreachable)?.reply;
-        match reply.status {
-            Status::Error if reply.code != "unknown-node" => {
-                Err(LeaveError::Refused { code: reply.code, message: reply.message, hint: reply.hint })
-            }
-            Status::Error | Status::Ready | Status::Waiting => Ok(reply),
+        judge(reply)
+    }
+}
+
+/// Tells an answer from a refusal. That the controller has no such node, because it never had or an administrator took
+/// it out, is an answer: what is left on this host is cleaned up all the same.
+fn judge(reply: Reply) -> Result<Reply, LeaveError> {
+    let gone = matches!(reply.code.as_str(), "unknown-node" | "removed");
+    match reply.status {
+        Status::Error if !gone => {
+            Err(LeaveError::Refused { code: reply.code, message: reply.message, hint: reply.hint })
         }
+        Status::Error | Status::Ready | Status::Waiting => Ok(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_was_taken_out_can_still_clean_up() {
+        let refusal = |code: &str| Reply { status: Status::Error, code: code.to_owned(), ..Reply::default() };
+        for code in ["unknown-node", "removed"] {
+            assert!(judge(refusal(code)).is_ok(), "{code}");
+        }
+        for code in ["tls-required", "key-required", "holds-brick", ""] {
+            assert!(matches!(judge(refusal(code)), Err(LeaveError::Refused { .. })), "{code}");
+        }
+        assert!(judge(Reply { status: Status::Waiting, ..Reply::default() }).is_ok());
     }
 }

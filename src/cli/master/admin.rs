@@ -21,6 +21,7 @@ use crate::cluster::Secret;
 use crate::config::layer::Flags;
 use crate::config::{MasterAddress, Settings};
 use crate::logging::escape;
+use crate::pki::names::{AdminNameError, check_admin_name};
 use crate::protocol::registration::RawRequest;
 
 pub(super) const ABOUT: &str = "Let somebody administer the cluster from another host";
@@ -74,7 +75,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CreateArgs {
-    /// Whom to call it after: letters, digits, `.`, `_`, `-` and `@`
+    /// Whom to call it after: letters, digits, `.`, `_` and `-`, the first a letter or digit
     #[arg(value_parser = name)]
     name: String,
     /// The file to make
@@ -85,12 +86,8 @@ pub(in crate::cli) struct CreateArgs {
 }
 
 /// A name goes into the certificate and into logs.
-fn name(text: &str) -> Result<String, String> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
-    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-') {
-        return Ok(text.to_owned());
-    }
-    Err("has 1 to 64 letters, digits, `.`, `_`, `-` and `@`".to_owned())
+fn name(text: &str) -> Result<String, AdminNameError> {
+    check_admin_name(text).map(|()| text.to_owned())
 }
 
 impl AdminCommand {
@@ -106,7 +103,7 @@ impl AdminCommand {
         match self {
             Self::Create(args) => create(settings, &args, output).await,
             Self::List(_) => list(settings, output).await,
-            Self::Revoke(args) => revoke(settings, &args).await,
+            Self::Revoke(args) => revoke(settings, &args, output).await,
         }
     }
 }
@@ -134,10 +131,12 @@ fn table(admins: &[Value], now: Timestamp) -> Table {
 }
 
 /// `clusterctl master admin revoke`.
-async fn revoke(settings: &Settings, args: &RevokeArgs) -> Result<Outcome, Failure> {
+async fn revoke(settings: &Settings, args: &RevokeArgs, output: OutputFormat) -> Result<Outcome, Failure> {
     let request = RawRequest { action: "admin-revoke".to_owned(), name: args.name.clone(), ..RawRequest::default() };
     Access::of(settings)?.ask(&request).await?;
-    print(&format!("what was made for `{}` opens nothing any more\n", args.name))?;
+    if !output.is_structured() {
+        print(&format!("what was made for `{}` opens nothing any more\n", args.name))?;
+    }
     Ok(Outcome::done("revoked").body(json!({ "name": args.name })))
 }
 
@@ -203,13 +202,18 @@ mod tests {
     use super::*;
     use crate::protocol::registration::{Administer, Request};
 
+    /// What is taken here is what the controller takes, so that a wrong name is a usage error.
     #[test]
     fn names_go_into_certificates() {
-        for text in ["alice", "ops.team_1@example.org", "a"] {
+        let (longest, longer) = ("a".repeat(64), "a".repeat(65));
+        let asked =
+            |name: &str| RawRequest { name: name.to_owned(), action: "admin-revoke".into(), ..RawRequest::default() };
+        for text in ["alice", "ops.team_1-b", "a", "1", &longest] {
             assert_eq!(name(text).as_deref(), Ok(text));
+            assert!(asked(text).check().is_ok(), "{text:?}");
         }
-        for text in ["", "-x", "a b", "a/b", "a%20", "ü", "a\n", &"a".repeat(65)] {
-            assert!(name(text).is_err(), "{text:?}");
+        for text in ["", "-x", ".x", "_x", "a@b.org", "a b", "a/b", "a%20", "ü", "a\n", &longer] {
+            assert!(name(text).is_err() && asked(text).check().is_err(), "{text:?}");
         }
     }
 

@@ -40,13 +40,17 @@ Examples:
   clusterctl master cert show
   clusterctl master cert show --output json";
 const ROTATE_LONG: &str = "\
-Makes a new certificate authority. The old one is trusted beside it for a while, in which every node gets a new \
+Makes a new certificate authority. The old one is trusted beside it for 30 days more, in which every node gets a new \
 certificate by itself; a node that is away all that time has to be let in again. Tokens carry the fingerprint of the \
-CA that they were made under: those made before end with the old CA, whatever they say themselves.";
+CA that they were made under: those made before end with the old CA, whatever they say themselves.\n\n\
+With `--now` the old one is not trusted a moment longer, for a key that somebody may have stolen: every certificate \
+and every token that was made before ends at once, administrators' files too, and every node has to join again with a \
+new token.";
 const ROTATE_EXAMPLES: &str = "\
 Examples:
   clusterctl master cert rotate          asks first
-  clusterctl master cert rotate --yes    for scripts";
+  clusterctl master cert rotate --yes    for scripts
+  clusterctl master cert rotate --now    the old CA's key was stolen";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ShowArgs {
@@ -56,6 +60,9 @@ pub(in crate::cli) struct ShowArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RotateArgs {
+    /// End the old CA at once, and all that was made under it
+    #[arg(long)]
+    now: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -73,7 +80,7 @@ impl CertCommand {
     pub(super) async fn run(self, settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
         match self {
             Self::Show(_) => show(settings, output).await,
-            Self::Rotate(args) => rotate(settings, args.yes, output).await,
+            Self::Rotate(args) => rotate(settings, &args, output).await,
         }
     }
 }
@@ -113,16 +120,22 @@ fn shown(reply: &Value, now: Timestamp) -> String {
 
 /// What a rotation costs.
 const COST: &str = "\
-This makes a new CA. Nodes change over by themselves while both are trusted. A node that is away all that time has to\n\
-be let in again, and every token made before now ends when the old CA does.";
+This makes a new CA. Nodes change over by themselves while both are trusted, 30 days. A node that is away all that\n\
+time has to be let in again, and every token made before now ends when the old CA does.";
+
+/// What one without an overlap costs.
+const COST_NOW: &str = "\
+This makes a new CA and ends the old one at once. Every certificate and every token made before now ends with it:\n\
+every node has to join again with a new token, and every administrator needs a new file. Without `--now`, nodes\n\
+change over by themselves within 30 days.";
 
 /// `clusterctl master cert rotate`.
-async fn rotate(settings: &Settings, yes: bool, output: OutputFormat) -> Result<Outcome, Failure> {
+async fn rotate(settings: &Settings, args: &RotateArgs, output: OutputFormat) -> Result<Outcome, Failure> {
     let access = Access::of(settings)?;
-    if !yes {
-        confirm(COST, "rotate").await?;
+    if !args.yes {
+        confirm(if args.now { COST_NOW } else { COST }, "rotate").await?;
     }
-    let reply = access.ask(&request("authority-rotate")).await?;
+    let reply = access.ask(&RawRequest { force: args.now, ..request("authority-rotate") }).await?;
     if !output.is_structured() {
         print(&rotated(&reply, SystemClock.now()))?;
     }
@@ -132,6 +145,13 @@ async fn rotate(settings: &Settings, yes: bool, output: OutputFormat) -> Result<
 fn rotated(reply: &Value, now: Timestamp) -> String {
     let word = |key: &str| escape::line(&text(&reply[key]));
     let until = escape::line(&relative_time::cell(&reply["TrustedUntil"], now));
+    if until.is_empty() {
+        return format!(
+            "the CA in use is {}\nthe old one is trusted no longer, nor is anything that was made under it\n\
+             let every node join again with a new token: `clusterctl token create`\n",
+            word("Active"),
+        );
+    }
     format!(
         "the CA in use is {}\nthe old one, {}, is trusted on; that ends {until}, and with it every token made before\n\
          make new tokens for hosts that have not joined yet: `clusterctl token create`\n",
@@ -180,6 +200,12 @@ mod tests {
         the old one, aaaa, is trusted on; that ends in 7 days, and with it every token made before
         make new tokens for hosts that have not joined yet: `clusterctl token create`
         ");
-        assert!(COST.contains("every token made before"));
+        assert!(COST.contains("every token made before") && COST.contains("30 days"));
+        let reply = json!({"Status": "ready", "Active": "bbbb", "Previous": null, "TrustedUntil": null});
+        insta::assert_snapshot!(rotated(&reply, now()), @r"
+        the CA in use is bbbb
+        the old one is trusted no longer, nor is anything that was made under it
+        let every node join again with a new token: `clusterctl token create`
+        ");
     }
 }

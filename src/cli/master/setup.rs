@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cli::controller_access::Access;
-use crate::cli::output::print;
+use crate::cli::output::{print, print_line};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, join_address, this_host};
 use crate::clock::SystemClock;
@@ -188,10 +188,11 @@ async fn confirm_glusterfs(wanted: &StorageRecord) -> Result<(), Failure> {
 }
 
 /// `clusterctl master reset`.
-pub(super) async fn reset(settings: &Settings, yes: bool) -> Result<Outcome, Failure> {
+pub(super) async fn reset(settings: &Settings, yes: bool, output: OutputFormat) -> Result<Outcome, Failure> {
     let directory = this_host::controller_dir(settings);
+    let say = |line: &str| if output.is_structured() { Ok(()) } else { print_line(line) };
     if !directory.exists() {
-        crate::cli::output::print_line("nothing to do: there is no controller's state here")?;
+        say("nothing to do: there is no controller's state here")?;
         return Ok(Outcome::done("nothing-to-do"));
     }
     if !yes {

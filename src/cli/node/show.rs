@@ -23,18 +23,22 @@ pub(super) async fn run(settings: &Settings, node: &NodeName, output: OutputForm
 }
 
 /// What is known of a node, in the order in which it is asked for. What is not there has no line.
-const FIELDS: [(&str, &str); 19] = [
+const FIELDS: [(&str, &str); 23] = [
     ("hostname", "Hostname"),
     ("node id", "NodeId"),
     ("key", "Key"),
     ("address", "Address"),
+    ("seen from", "SeenFrom"),
     ("role", "Role"),
+    ("role granted", "Granted"),
+    ("admitted by", "AdmittedBy"),
     ("profiles", "Profiles"),
     ("status", "Status"),
     ("finding", "Finding"),
+    ("advice", "Advice"),
     ("last seen", "LastSeen"),
     ("registered", "Registered"),
-    ("certificate ends", "CertificateExpires"),
+    ("name is free until", "ReplaceableUntil"),
     ("swarm", "Swarm"),
     ("swarm role", "SwarmRole"),
     ("swarm node id", "SwarmNodeId"),
@@ -46,7 +50,7 @@ const FIELDS: [(&str, &str); 19] = [
 ];
 
 /// The fields that are times.
-const TIMES: [&str; 3] = ["LastSeen", "Registered", "CertificateExpires"];
+const TIMES: [&str; 3] = ["LastSeen", "Registered", "ReplaceableUntil"];
 
 fn table(node: &Value, now: Timestamp) -> Table {
     let mut table = Table::new(["what", "state"]);
@@ -69,22 +73,29 @@ mod tests {
     fn shows_what_is_known() {
         let now = Timestamp::from_second(1_767_323_045).unwrap();
         let registered = (now - jiff::SignedDuration::from_hours(50)).to_string();
+        let until = (now + jiff::SignedDuration::from_hours(24)).to_string();
         let node = json!({
             "NodeId": "abcdefghijklmnopqrstuvwxyz", "Hostname": "h2", "Address": "10.0.0.2", "Role": "worker",
             "Profiles": ["core", "dns"], "Swarm": "ready", "SwarmRole": null, "Mounted": true, "Finding": "",
-            "Registered": registered, "Storage": "client", "Unheard": "of",
+            "Registered": registered, "Storage": "client", "Unheard": "of", "Advice": "look", "SeenFrom": "10.0.0.2",
+            "Granted": "manager", "AdmittedBy": "token aebagbaf", "ReplaceableUntil": until,
         });
         insta::assert_snapshot!(table(&node, now).to_string(), @r"
-        WHAT        STATE
-        hostname    h2
-        node id     abcdefghijklmnopqrstuvwxyz
-        address     10.0.0.2
-        role        worker
-        profiles    core, dns
-        registered  2 days ago
-        swarm       ready
-        storage     client
-        mounted     true
+        WHAT                STATE
+        hostname            h2
+        node id             abcdefghijklmnopqrstuvwxyz
+        address             10.0.0.2
+        seen from           10.0.0.2
+        role                worker
+        role granted        manager
+        admitted by         token aebagbaf
+        profiles            core, dns
+        advice              look
+        registered          2 days ago
+        name is free until  in 24 h
+        swarm               ready
+        storage             client
+        mounted             true
         ");
     }
 }

@@ -20,7 +20,7 @@ pub(super) async fn run(settings: &Settings, output: OutputFormat) -> Result<Out
 }
 
 fn table(requests: &[Value], now: Timestamp) -> Table {
-    let mut table = Table::new(["request id", "hostname", "ips", "key", "status", "requested"]);
+    let mut table = Table::new(["request id", "hostname", "ips", "key", "status", "requested", "role", "source"]);
     for request in requests {
         table.row([
             text(&request["Id"]),
@@ -29,6 +29,8 @@ fn table(requests: &[Value], now: Timestamp) -> Table {
             text(&request["Key"]),
             text(&request["Status"]),
             relative_time::cell(&request["Requested"], now),
+            text(&request["Role"]),
+            text(&request["Source"]),
         ]);
     }
     table
@@ -43,15 +45,15 @@ mod tests {
         let now = Timestamp::from_second(1_767_323_045).unwrap();
         let requested = (now - jiff::SignedDuration::from_secs(150)).to_string();
         let requests = [
-            json!({"Id": "k3x5q7ab", "Hostname": "h3", "Address": "10.0.0.3", "Key": "7abc", "Role": "worker",
+            json!({"Id": "k3x5q7ab", "Hostname": "h3", "Address": "10.0.0.3", "Key": "7abc", "Role": "manager", "Source": "192.0.2.7",
                 "Status": "pending", "Requested": requested}),
             json!({"Id": "aaaaaaaa", "Hostname": "evil\n\u{1b}[31m", "Address": ["10.0.0.4", "fd00::4"], "Key": "",
                 "Status": "rejected", "Requested": "long ago", "Reason": "not ours"}),
         ];
         insta::assert_snapshot!(table(&requests, now).to_string(), @r"
-        REQUEST ID  HOSTNAME      IPS                KEY   STATUS    REQUESTED
-        k3x5q7ab    h3            10.0.0.3           7abc  pending   2 min ago
-        aaaaaaaa    evil\n\e[31m  10.0.0.4, fd00::4  -     rejected  long ago
+        REQUEST ID  HOSTNAME      IPS                KEY   STATUS    REQUESTED  ROLE     SOURCE
+        k3x5q7ab    h3            10.0.0.3           7abc  pending   2 min ago  manager  192.0.2.7
+        aaaaaaaa    evil\n\e[31m  10.0.0.4, fd00::4  -     rejected  long ago   -        -
         ");
     }
 }

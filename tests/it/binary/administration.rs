@@ -176,6 +176,10 @@ fn refusals_have_exit_codes() {
         ("hostname-taken", 12),
         ("quorum", 16),
         ("holds-brick", 17),
+        ("removed", 11),
+        ("certificate-expired", 11),
+        ("no-authority", 17),
+        ("rotation-under-way", 10),
         ("tasks-running", 10),
     ] {
         let refusal = json!({"Status": "error", "Code": code, "Message": "no", "Hint": "look again"});
@@ -244,7 +248,9 @@ fn lists_are_shown_whole() {
 
 #[test]
 fn requests_are_decided_by_their_id() {
-    let controller = Wordy::saying(json!({"Status": "ready", "Hostname": "h3", "Role": "worker"}));
+    let decided =
+        json!({"Id": "k3x5q7ab", "Hostname": "h3", "Role": "manager", "Granted": "worker", "Status": "approved"});
+    let controller = Wordy::saying(json!({"Status": "ready", "Id": "k3x5q7ab", "Request": decided}));
     let output = ask(&controller, &["request", "approve", "K3X5Q7AB", "--role", "worker"]);
     assert_eq!(stdout(&output), "`h3` is let in; as a worker it goes on by itself\n");
     assert_eq!(last_line(&output), "result=ok reason=approved next=\"clusterctl node list\"");
@@ -255,10 +261,82 @@ fn requests_are_decided_by_their_id() {
     assert_eq!((&asked[1]["Action"], &asked[1]["Reason"]), (&"request-reject".into(), &"not one of ours".into()));
 }
 
+/// Who asks to be a manager is not made one by an approval that does not say so: nothing is asked for that was not
+/// said, and the controller's question comes through.
+#[test]
+fn an_approval_grants_what_it_says() {
+    let refusal = json!({"Status": "error", "Code": "role-needed", "Message": "`h3` asked to be a manager", "Hint": "say `--role`"});
+    let controller = Wordy::saying(refusal);
+    let output = ask(&controller, &["request", "approve", "k3x5q7ab"]);
+    assert_eq!(output.status.code(), Some(12), "{}", stderr(&output));
+    assert_eq!(last_line(&output), "result=failed reason=role-needed next=-");
+    assert_eq!(controller.asked()[0].get("Role"), None);
+}
+
+/// What programs read is one value and nothing before it.
+#[test]
+fn structured_output_is_nothing_else() {
+    let controller = Wordy::saying(json!({"Status": "ready", "Name": "alice"}));
+    let value = body(&ask(&controller, &["master", "admin", "revoke", "alice", "--output", "json"]));
+    assert_eq!((&value["name"], &value["reason"]), (&"alice".into(), &"revoked".into()));
+    let shown = stdout(&ask(&controller, &["master", "admin", "revoke", "alice"]));
+    assert_eq!(shown, "what was made for `alice` opens nothing any more\n");
+    let directory = tempfile::tempdir().unwrap();
+    for command in [&["node", "leave"][..], &["master", "reset", "--yes"]] {
+        let output = run(&[command, &["--state-dir", text(directory.path()), "--output", "json"]].concat());
+        assert_eq!(body(&output)["reason"], "nothing-to-do", "{command:?}");
+    }
+}
+
+/// The controller's words about one node are shown, in the shape that it gives them.
+#[test]
+fn what_the_controller_knows_of_a_node_is_shown() {
+    let node = json!({
+        "NodeId": "abcdefghijklmnopqrstuvwxyz", "Hostname": "h3", "Address": "10.0.0.3", "Role": "worker",
+        "Status": "registered", "LastSeen": null, "Profiles": [], "Swarm": "not joined", "SwarmRole": null,
+        "SwarmNodeId": null, "Storage": "none", "Mounted": false, "Finding": "", "Registered": "2020-01-02T03:04:05Z",
+        "Revision": 7, "Client": "legacy", "Key": null, "Granted": "worker", "AdmittedBy": "token aebagbaf",
+        "Updated": "2020-01-02T03:04:05Z", "SeenFrom": "192.0.2.7", "ReplaceableUntil": "2999-01-01T00:00:00Z",
+        "Advice": "its client has no key", "OS": "", "CPU": 1, "MemoryMb": 1, "DockerVersion": "", "BrickReady": false,
+        "BrickMark": null,
+    });
+    let shown = stdout(&ask(&Wordy::saying(json!({"Status": "ready", "Node": node})), &["node", "show", "h3"]));
+    for words in ["its client has no key", "192.0.2.7", "token aebagbaf", "role granted", "name is free until"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let reply = json!({
+        "Status": "ready", "NodeId": "abcdefghijklmnopqrstuvwxyz", "Hostname": "h3", "Until": "2999-01-01T00:00:00Z",
+        "Finding": "the volume has a brick at 10.0.0.3",
+    });
+    let shown = stdout(&ask(&Wordy::saying(reply), &["node", "replace", "h3"]));
+    assert!(shown.contains("attention: the volume has a brick") && shown.contains("that ends in"), "{shown}");
+}
+
+/// A CA that ends at once costs more, and that is what is asked about.
+#[test]
+fn a_stolen_authority_ends_at_once() {
+    let reply = json!({"Status": "ready", "Active": "bbbb", "Previous": null, "TrustedUntil": null});
+    let controller = Wordy::saying(reply);
+    let output = ask(&controller, &["master", "cert", "rotate", "--now"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("every node has to join again"), "{}", stderr(&output));
+    assert_eq!(controller.asked(), [] as [Value; 0]);
+    let output = ask(&controller, &["master", "cert", "rotate", "--now", "--yes"]);
+    assert!(stdout(&output).contains("trusted no longer"), "{}", stdout(&output));
+    ask(&controller, &["master", "cert", "rotate", "--yes"]);
+    let asked = controller.asked();
+    assert_eq!((&asked[0]["Force"], asked[1].get("Force")), (&true.into(), None));
+    assert!(asked.iter().all(|request| request["Action"] == "authority-rotate"));
+    let help = stdout(&run(&["master", "cert", "rotate", "--help"]));
+    assert!(help.contains("--now") && help.contains("30 days"), "{help}");
+}
+
 /// X8: force is asked about before anything is sent.
 #[test]
 fn force_says_what_it_costs_and_asks() {
-    let controller = Wordy::saying(json!({"Status": "ready", "Done": ["drained it: because"]}));
+    let id = "abcdefghijklmnopqrstuvwxyz";
+    let done = ["drained it: because"];
+    let controller = Wordy::saying(json!({"Status": "ready", "NodeId": id, "Hostname": "h3", "Done": done}));
     let output = ask(&controller, &["node", "remove", "h3", "--force"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("docker swarm leave --force") && stderr(&output).contains("--yes"));
@@ -271,7 +349,6 @@ fn force_says_what_it_costs_and_asks() {
     let output = ask(&controller, &["node", "remove", "h3", "--force", "--yes"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).starts_with("done: drained it: because\n`h3` no longer belongs"), "{}", stdout(&output));
-    let id = "abcdefghijklmnopqrstuvwxyz";
     ask(&controller, &["node", "remove", id]);
     let asked = controller.asked();
     assert_eq!((&asked[0]["Hostname"], &asked[0]["Force"]), (&"h3".into(), &true.into()));
