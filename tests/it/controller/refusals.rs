@@ -4,6 +4,7 @@ use clusterctl::controller::admission::{self, Admission, Caller, Policy, Rules, 
 use clusterctl::controller::state::ClusterState;
 use clusterctl::protocol::registration::{RawRequest, Request};
 
+use super::door::{Door, Setup, clear, registration, tls};
 use super::*;
 
 /// Asks, expects that refusal, and that nothing was written.
@@ -89,6 +90,46 @@ fn an_address_is_where_the_node_speaks_from() {
     assert_eq!(judge("127.0.0.1", "10.0.0.3"), "loopback-address");
     assert_eq!(judge("10.0.0.2", "127.0.0.1"), "10.0.0.2");
     assert_eq!((judge("", "127.0.0.1"), judge("", "fd00::1")), ("bad-address".into(), "bad-address".into()));
+}
+
+/// T12: the controller and its nodes connect to the addresses of nodes, and let them at the volume. One that is a
+/// service of the host or the cloud, nobody in particular or a container on every host is nobody's, whoever says it.
+#[tokio::test]
+async fn addresses_that_are_no_hosts_are_refused() {
+    for admission in [Admission::Token, Admission::Approve, Admission::Open] {
+        let door = Door::open(Setup { plaintext: true, ..Setup::new(admission) }).await;
+        let token = door.token(json!({"Uses": 1})).await;
+        let sequence = door.sequence();
+        for (claimed, code) in [
+            ("169.254.169.254", "invalid-request"),
+            ("0.0.0.0", "invalid-request"),
+            ("224.0.0.1", "invalid-request"),
+            ("255.255.255.255", "invalid-request"),
+            ("::1", "invalid-request"),
+            ("::ffff:10.0.0.1", "invalid-request"),
+            ("::ffff:169.254.169.254", "invalid-request"),
+            // Decimal, octal, short: what some resolvers take for an address.
+            ("2852039166", "invalid-request"),
+            ("0177.0.0.1", "invalid-request"),
+            ("127.1", "invalid-request"),
+            ("127.0.0.1", "loopback-address"),
+            ("127.0.0.2", "loopback-address"),
+            ("172.17.0.2", "address-mismatch"),
+        ] {
+            let asks = with(registration("h2", 2), json!({"IP": claimed, "Token": token}));
+            let keyless = json!({"Hostname": "old", "IP": claimed});
+            for (request, peer) in [(&asks, tls("h2", 2)), (&keyless, clear(2))] {
+                let reply = door.ask(request, peer).await;
+                assert_eq!(
+                    (&reply["Status"], &reply["Code"]),
+                    (&json!("error"), &json!(code)),
+                    "{admission} {claimed}"
+                );
+                assert!(!reply["Message"].as_str().unwrap().is_empty(), "{reply}");
+            }
+        }
+        assert_eq!(door.sequence(), sequence, "nothing was written, no use of the token either");
+    }
 }
 
 #[tokio::test]
