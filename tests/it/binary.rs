@@ -5,6 +5,7 @@
 
 mod administration;
 mod controller;
+pub(crate) mod served;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
