@@ -167,7 +167,7 @@ pub(super) fn refusal(code: &str) -> Exit {
         "clock-skew" | "too-many-nodes" | "too-many-failures" | "overloaded" => Exit::Waiting,
         "swarm-unavailable" | "swarm-no-leader" | "tasks-running" | "not-demoted" | "not-yet" => Exit::Waiting,
         "tls-required" | "not-permitted" | "pending-approval" | "token-refused" | "role-not-granted" => Exit::Auth,
-        "key-required" | "key-mismatch" | "node-removed" | "request-rejected" => Exit::Auth,
+        "key-required" | "key-mismatch" | "node-removed" | "removed" | "request-rejected" => Exit::Auth,
         "last-manager" | "quorum" => Exit::QuorumLost,
         "holds-brick" => Exit::StorageUnsafe,
         _ => Exit::InvalidInput,
