@@ -5,6 +5,8 @@
 
 mod administration;
 mod controller;
+mod docker;
+mod downgrade;
 pub(crate) mod served;
 
 use std::io::{BufRead, BufReader, Read};

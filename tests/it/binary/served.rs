@@ -1,7 +1,8 @@
-//! The real controller as a process, on a port and a directory of its own, on a host without Docker.
+//! The real controller as a process, on a port and a directory of its own. It has no Docker, or one that a test gives it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -24,12 +25,18 @@ pub(crate) struct Served {
 impl Served {
     /// `master serve` with these arguments more; returns once its port is open.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::beside(Path::new("/none/docker.sock"), &[], arguments)
+    }
+
+    /// The same beside the Docker behind that socket, with these variables in its environment.
+    pub(crate) fn beside(docker: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let (state, socket) = (path("state"), path("socket"));
         let fixed = ["master", "serve", "--listen", "127.0.0.1:0", "--advertise-addr", "127.0.0.1"];
-        let places = ["--state-dir", text(&state), "--socket", text(&socket), "--docker-socket", "/none/docker.sock"];
+        let places = ["--state-dir", text(&state), "--socket", text(&socket), "--docker-socket", text(docker)];
         let mut command = binary(&[&fixed[..], &places, arguments].concat());
+        command.envs(variables.iter().copied());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let said = Arc::new(Mutex::new(String::new()));

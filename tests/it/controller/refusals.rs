@@ -140,6 +140,7 @@ async fn the_most_nodes_are_the_most() {
     assert_eq!(world.ask(&world.hosts[1].registration()).await["Status"], "ready");
 }
 
+/// T9, T10: what is no name, address or id is refused as a whole, before it comes near an argument list or a path.
 #[tokio::test]
 async fn malformed_values_are_named() {
     let world = World::started(2, Settings::default()).await;
@@ -147,6 +148,17 @@ async fn malformed_values_are_named() {
     for field in [
         json!({"Hostname": ""}),
         json!({"Hostname": "-x"}),
+        json!({"Hostname": "--help"}),
+        json!({"Hostname": "--remote-host=10.9.9.9"}),
+        json!({"Hostname": "h2;reboot"}),
+        json!({"Hostname": "../../etc/passwd"}),
+        json!({"Hostname": "h2/../h1"}),
+        json!({"Hostname": "h2\u{0}"}),
+        json!({"IP": "--help"}),
+        json!({"IP": "10.0.0.2 force"}),
+        json!({"NodeId": "../../../etc/cron.d/x"}),
+        json!({"NodeId": "--help"}),
+        json!({"Role": "--manager"}),
         json!({"Role": "king"}),
         json!({"IP": "fe80::1"}),
         json!({"NodeId": "x"}),
