@@ -18,7 +18,7 @@ mod secret;
 mod token;
 mod volume;
 
-pub use address::{AddressError, NodeAddress};
+pub use address::{AddressError, NodeAddress, is_private, is_shared};
 pub use admission::{Admission, AdmissionError};
 pub use fingerprint::{KeyFingerprint, KeyFingerprintError};
 pub use hostname::{Hostname, HostnameError};

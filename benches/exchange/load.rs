@@ -155,6 +155,9 @@ async fn connect(address: SocketAddr, n: u64) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     let [.., b, c, d] = n.to_be_bytes();
     socket.bind(([127, 1 + b % 64, c, d.max(1)], 0).into())?;
+    // As the program's own client does: the request follows the handshake's last message, and must not wait for its
+    // acknowledgement, which the server delays.
+    socket.set_nodelay(true)?;
     socket.connect(address).await
 }
 

@@ -172,6 +172,7 @@ mod tests {
 
     use super::*;
 
+    /// N19: what removes a node ends its join for good, whether it asks or registers.
     #[test]
     fn refusals_keep_their_words_and_get_their_exit_code() {
         let refusal = |code: &str| json!({"Status": "error", "Code": code, "Message": "no `h3` here", "Hint": "look"});
@@ -179,6 +180,7 @@ mod tests {
             ("not-permitted", Exit::Auth),
             ("token-refused", Exit::Auth),
             ("node-removed", Exit::Auth),
+            ("removed", Exit::Auth),
             ("request-rejected", Exit::Auth),
             ("role-not-granted", Exit::Auth),
             ("removed", Exit::Auth),

@@ -143,6 +143,7 @@ mod tests {
         assert!(!format!("{:?}", token()).contains(text.rsplit('-').next().unwrap()), "the secret is not shown");
     }
 
+    /// T4, T15.
     #[test]
     fn says_what_is_wrong_without_repeating_it() {
         let text = token().reveal();

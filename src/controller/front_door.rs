@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::admission::{Caller, Policy, answers_clear_text};
+use super::admission::{Caller, Policy, Refusal, answers_clear_text};
 use super::certificates::CertificateIssuer;
 use super::command::{Command, Thresholds};
 use super::gate::{self, Gate};
@@ -223,7 +223,7 @@ impl FrontDoor {
         let (gate, found) = self
             .store
             .read(|state| (gate::evaluate(self.need, state.counts(), state.latch()), state.node(id).cloned()));
-        let Some(node) = found else { return Err(Outcome::error(unknown_node(id.as_str()))) };
+        let Some(node) = found else { return Err(Outcome::error(self.no_longer(id))) };
         if let (Gate::Open { newly: true }, Some(thresholds)) = (gate, self.need) {
             tracing::info!(
                 managers = thresholds.managers,
@@ -237,6 +237,12 @@ impl FrontDoor {
             Gate::Waiting { .. } => SwarmView::Trouble { reason: Reason::BelowMinimum, message: String::new() },
         };
         Ok(self.reply_to(&node, gate, &swarm))
+    }
+
+    /// What a node is told that was registered when it asked, and is not any more.
+    fn no_longer(&self, id: &NodeId) -> ErrorReply {
+        let removed = self.store.read(|state| state.tombstone(id).map(|stone| stone.hostname.clone()));
+        removed.map_or_else(|| unknown_node(id.as_str()), |hostname| removed_node(&Refusal::Removed { hostname }))
     }
 
     /// The Swarm's view, unless this host has come into another Swarm than the cluster's.
@@ -319,6 +325,11 @@ fn tls_required() -> ErrorReply {
 
 fn unknown_node(who: &str) -> ErrorReply {
     ErrorReply::new("unknown-node", format!("no node `{who}` is registered"), "run `clusterctl node join` on it first")
+}
+
+/// For a client that only asks, or was let in before: it must not take this for an answer to a registration.
+fn removed_node(refusal: &Refusal) -> ErrorReply {
+    ErrorReply::new("removed", refusal.to_string(), refusal.hint())
 }
 
 /// Not an error: clients of the first implementation give up on errors.

@@ -5,6 +5,9 @@
 
 mod administration;
 mod controller;
+mod docker;
+mod downgrade;
+pub(crate) mod served;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

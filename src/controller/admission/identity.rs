@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Policy, Refusal};
-use crate::cluster::{Admission, KeyFingerprint, NodeAddress, NodeId, Proof, Role, Subject, Validity};
+use crate::cluster::{Admission, KeyFingerprint, NodeAddress, NodeId, Proof, Role, Subject, Validity, is_private};
 use crate::controller::state::{ClusterState, NodeRecord};
 use crate::protocol::registration::Identity;
 
@@ -68,12 +68,7 @@ impl Caller<'_> {
 /// Whether clear text is answered to that address: private networks only, and only where the operator says so.
 #[must_use]
 pub fn answers_clear_text(policy: Policy, source: IpAddr) -> bool {
-    let IpAddr::V4(address) = source.to_canonical() else {
-        return policy.plaintext && source.is_loopback();
-    };
-    // 100.64.0.0/10: carriers and overlay networks hand these out.
-    let shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
-    policy.plaintext && (address.is_loopback() || address.is_private() || shared)
+    policy.plaintext && is_private(source)
 }
 
 /// Whom a caller speaks for.
@@ -120,7 +115,8 @@ fn vouched_by_loopback(policy: Policy, source: IpAddr) -> bool {
 
 /// The address of a node: what it asks for, or where it speaks from. In clear text, and with open admission, nothing
 /// else vouches for an address, so the two must agree. A node with a proven key may sit behind a router; that its
-/// addresses differ is shown and not refused.
+/// addresses differ is shown and not refused; but an address that Docker's bridge has on every host is taken from there
+/// alone, since for the others it is one of their own containers.
 pub(super) fn judge_address(
     claimed: Option<NodeAddress>,
     known: Option<&NodeRecord>,
@@ -140,7 +136,8 @@ pub(super) fn judge_address(
         // Only the controller's own host can have been registered so.
         return Err(Refusal::Loopback(claimed));
     }
-    let must_agree = matches!(caller, Caller::Clear(_)) || policy.admission == Admission::Open;
+    let ambiguous = claimed.is_on_docker_bridge() && recorded != Some(claimed);
+    let must_agree = ambiguous || matches!(caller, Caller::Clear(_)) || policy.admission == Admission::Open;
     if must_agree && source != IpAddr::from(claimed) && !vouched_by_loopback(policy, source) {
         return Err(Refusal::AddressMismatch { claimed, source_address: source });
     }

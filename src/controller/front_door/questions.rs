@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{FrontDoor, Outcome, Party, not_stored, overloaded, unknown_node};
+use super::{FrontDoor, Outcome, Party, not_stored, overloaded, removed_node, unknown_node};
 use crate::cluster::NodeId;
 use crate::controller::admission::{Caller, Refusal, Standing, speaks_for};
 use crate::controller::command::Command;
@@ -125,9 +125,11 @@ impl FrontDoor {
     /// Whom the caller speaks for. A member is noted as heard.
     fn speaker(&self, who: &Identity, caller: Caller<'_>) -> Result<Standing, Outcome> {
         let standing = self.store.read(|state| speaks_for(state, self.policy, who, caller)).map_err(|refusal| {
-            // To a client that only asks, it is over: it must not take this for an answer to a registration.
-            let code = if matches!(refusal, Refusal::Removed { .. }) { "removed" } else { refusal.code() };
-            Outcome::error(ErrorReply::new(code, refusal.to_string(), refusal.hint()))
+            Outcome::error(if matches!(refusal, Refusal::Removed { .. }) {
+                removed_node(&refusal)
+            } else {
+                ErrorReply::new(refusal.code(), refusal.to_string(), refusal.hint())
+            })
         })?;
         if let Standing::Member(id) = &standing {
             self.memory.hears(id, Seen { at: self.clock.now(), source: caller.source() });

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Cluster, Ended, PATIENCE, exchange};
 use crate::lab::{run, usable, wait_for};
 
-/// One lab through the life of a cluster that asks everybody. h1 is the master.
+/// One lab through the life of a cluster that asks everybody. h1 is the master. Covers T1, T6, T15 and N19.
 #[test]
 fn lab_only_those_who_belong() {
     if !usable("lab_only_those_who_belong") {

@@ -3,7 +3,7 @@
 use super::{BRICK, Cluster, MOUNT, PATIENCE, drift};
 use crate::lab::{usable, wait_for};
 
-/// Four hosts: h1 to h3 form the cluster, h4 stays outside until it is asked in.
+/// Four hosts: h1 to h3 form the cluster, h4 stays outside until it is asked in. Covers T13 and T15.
 #[test]
 fn lab_a_cluster_from_bare_hosts() {
     if !usable("lab_a_cluster_from_bare_hosts") {
@@ -145,7 +145,7 @@ fn changes(history: &str) -> Vec<&str> {
     history.lines().filter(|line| !line.contains(" : volume status ")).collect()
 }
 
-/// Covers the access list of the volume: who is not registered does not mount it, though Gluster by itself lets everybody.
+/// Covers T13, the access list of the volume: who is not registered does not mount it, though Gluster by itself lets everybody.
 fn only_members_mount(cluster: &Cluster) {
     let lab = &cluster.lab;
     lab.ok(4, &["mkdir", "-p", "/mnt/stolen"]);

@@ -71,7 +71,7 @@ async fn a_pending_join_is_abandoned() {
     world.check_invariants().await;
 }
 
-/// A host in another Swarm stays there.
+/// T24: a host in another Swarm stays there.
 #[tokio::test]
 async fn a_foreign_swarm_is_refused() {
     let world = swarm_only(2).await;
