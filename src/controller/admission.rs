@@ -228,9 +228,12 @@ impl<'a> Applicant<'a> {
     fn token(&self) -> Result<Option<&'a TokenRecord>, Refusal> {
         let Some(presented) = &self.registration.token else { return Ok(None) };
         let Rules { authorities, now, .. } = *self.rules;
-        tokens::judge(self.state, presented, &self.registration.who.hostname, authorities, now)
-            .map(Some)
-            .map_err(Refusal::Token)
+        let token = tokens::judge(self.state, presented, &self.registration.who.hostname, authorities, now)
+            .map_err(Refusal::Token)?;
+        match self.state.tombstone(&self.speaker.id) {
+            Some(stone) if !stone.yields_to(token) => Err(Refusal::Removed { hostname: stone.hostname.clone() }),
+            Some(_) | None => Ok(Some(token)),
+        }
     }
 
     fn by_token(&self, token: &TokenRecord) -> Result<Decided, Refusal> {

@@ -246,6 +246,9 @@ impl ClusterState {
                     return Ok(kept);
                 }
                 let token = self.usable_token(id, &node.hostname, at).ok_or(Denial::Token)?;
+                if self.tombstone(&node.id).is_some_and(|stone| !stone.yields_to(token)) {
+                    return Err(Denial::Removed);
+                }
                 let profiles = union(profiles(), &token.terms.profiles);
                 Ok(Grant { role: at_least(token.terms.role), profiles, by: warrant.clone() })
             }

@@ -130,11 +130,23 @@ fn members() {
 #[test]
 fn removed_nodes() {
     let mut cluster = Cluster::default();
-    let token = cluster.token(1, Role::Worker);
+    let second = SignedDuration::from_secs(1);
+    let old = [cluster.token_made(1, Role::Worker, now() - second), cluster.token_made(2, Role::Manager, now())];
     cluster.member("h9", 9, Role::Worker);
     cluster.apply(&Command::Remove { id: key("h9").node_id, at: now() });
     let certificate = certified("h9", Role::Worker, Validity::Valid);
     assert_eq!(tls(&cluster, &registration("h9", 9), &certificate), ["node-removed"; 3]);
+    // It has the token that it came with, and may have others that were there then.
+    for token in &old {
+        let brings = Registration { token: presented(token), ..registration("h9", 9) };
+        assert_eq!(tls(&cluster, &brings, &certificate), ["node-removed"; 3]);
+        assert_eq!(
+            tls(&cluster, &Registration { who: registration("x", 9).who, ..brings }, &proof("x"))[2].split(' ').next(),
+            Some("token"),
+            "for others it is as good as before"
+        );
+    }
+    let token = cluster.token_made(3, Role::Worker, now() + second);
     let brings = Registration { token: presented(&token), ..registration("h9", 9) };
     assert_eq!(tls(&cluster, &brings, &certificate), ["token worker", "pending", "token worker"]);
     // Its name and its address are free.

@@ -165,15 +165,22 @@ fn a_removed_node_needs_to_be_let_in_anew() {
     assert!(state.request_like(&request(1, 1, 1)).is_none(), "what it asked for before is over as well");
     assert_eq!(state.apply(5, &admit(worker(1), Warrant::Open, 3)), Effect::Refused(Denial::Removed));
     assert_eq!(state.apply(6, &admit(worker(1), Warrant::Member, 3)), Effect::Refused(Denial::NotMember));
-    assert_eq!(state.apply(7, &admit(worker(1), Warrant::Token(short(1)), 3)), Effect::Changed);
+    // What it has in hand does not bring it back; what was made for it afterwards does.
+    assert_eq!(state.apply(7, &admit(worker(1), Warrant::Token(short(1)), 3)), Effect::Refused(Denial::Removed));
+    assert_eq!(state.token(&short(1)).unwrap().used, 0);
+    for (sequence, id, second) in [(8, 2, 2), (10, 3, 3)] {
+        assert_eq!(state.apply(sequence, &create(token(id, Role::Worker, 0), second)), Effect::Changed);
+    }
+    assert_eq!(state.apply(11, &admit(worker(1), Warrant::Token(short(2)), 4)), Effect::Refused(Denial::Removed));
+    assert_eq!(state.apply(12, &admit(worker(1), Warrant::Token(short(3)), 4)), Effect::Changed);
     assert!(state.tombstone(&id).is_none());
     // One that left by itself is a stranger.
-    assert_eq!(state.apply(8, &Command::Deregister { id: id.clone(), at: at(4) }), Effect::Changed);
+    assert_eq!(state.apply(13, &Command::Deregister { id: id.clone(), at: at(4) }), Effect::Changed);
     assert!(state.tombstone(&id).is_none());
     // One without a key is its name, which is free again.
-    assert_eq!(state.apply(9, &register(node(5, None, 5, Role::Worker))), Effect::Changed);
+    assert_eq!(state.apply(14, &register(node(5, None, 5, Role::Worker))), Effect::Changed);
     let legacy = NodeId::of_legacy(&Hostname::parse("h5").unwrap());
-    assert_eq!(state.apply(10, &Command::Remove { id: legacy.clone(), at: at(5) }), Effect::Changed);
+    assert_eq!(state.apply(15, &Command::Remove { id: legacy.clone(), at: at(5) }), Effect::Changed);
     assert!(state.tombstone(&legacy).is_none() && state.node(&legacy).is_none());
 }
 
