@@ -180,10 +180,11 @@ impl<'a> Applicant<'a> {
         let asked = self.registration.role;
         if let Some(known) = self.member
             && known.granted.covers(asked.unwrap_or(known.role))
+            && self.state.may_be_called(known, &self.registration.who.hostname)
         {
             return Ok(Decided::Come { role: asked.unwrap_or(known.role), warrant: Warrant::Member });
         }
-        // From here on it wants what it was not granted yet: to come in, or to be more.
+        // From here on it wants what it was not granted yet: to come in, to be more, or to have another name.
         let terms = self.request(Vec::new());
         let counts = |request: &&RequestRecord| request.is_about(&terms) && !request.is_over(self.rules.now);
         let request = self.state.request_like(&terms).filter(counts);
@@ -206,7 +207,9 @@ impl<'a> Applicant<'a> {
             }
             (Admission::Token | Admission::Approve, None) => {
                 self.not_removed()?;
-                if let (Some(_), Some(asked)) = (self.member, asked) {
+                if let (Some(known), Some(asked)) = (self.member, asked)
+                    && !known.granted.covers(asked)
+                {
                     return Err(Refusal::Role { asked });
                 }
                 not_rejected(decision)?;
