@@ -180,10 +180,11 @@ impl<'a> Applicant<'a> {
         let asked = self.registration.role;
         if let Some(known) = self.member
             && known.granted.covers(asked.unwrap_or(known.role))
+            && self.state.may_be_called(known, &self.registration.who.hostname)
         {
             return Ok(Decided::Come { role: asked.unwrap_or(known.role), warrant: Warrant::Member });
         }
-        // From here on it wants what it was not granted yet: to come in, or to be more.
+        // From here on it wants what it was not granted yet: to come in, to be more, or to have another name.
         let terms = self.request(Vec::new());
         let counts = |request: &&RequestRecord| request.is_about(&terms) && !request.is_over(self.rules.now);
         let request = self.state.request_like(&terms).filter(counts);
@@ -206,7 +207,9 @@ impl<'a> Applicant<'a> {
             }
             (Admission::Token | Admission::Approve, None) => {
                 self.not_removed()?;
-                if let (Some(_), Some(asked)) = (self.member, asked) {
+                if let (Some(known), Some(asked)) = (self.member, asked)
+                    && !known.granted.covers(asked)
+                {
                     return Err(Refusal::Role { asked });
                 }
                 not_rejected(decision)?;
@@ -228,9 +231,12 @@ impl<'a> Applicant<'a> {
     fn token(&self) -> Result<Option<&'a TokenRecord>, Refusal> {
         let Some(presented) = &self.registration.token else { return Ok(None) };
         let Rules { authorities, now, .. } = *self.rules;
-        tokens::judge(self.state, presented, &self.registration.who.hostname, authorities, now)
-            .map(Some)
-            .map_err(Refusal::Token)
+        let token = tokens::judge(self.state, presented, &self.registration.who.hostname, authorities, now)
+            .map_err(Refusal::Token)?;
+        match self.state.tombstone(&self.speaker.id) {
+            Some(stone) if !stone.yields_to(token) => Err(Refusal::Removed { hostname: stone.hostname.clone() }),
+            Some(_) | None => Ok(Some(token)),
+        }
     }
 
     fn by_token(&self, token: &TokenRecord) -> Result<Decided, Refusal> {

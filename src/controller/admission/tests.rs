@@ -79,9 +79,13 @@ impl Cluster {
     }
 
     fn token(&mut self, seed: u8, role: Role) -> JoinToken {
+        self.token_made(seed, role, now())
+    }
+
+    fn token_made(&mut self, seed: u8, role: Role, at: Timestamp) -> JoinToken {
         let grant = Grant { role: Some(role), profiles: Vec::new() };
         let pin = KeyFingerprint::of_public_key(b"ca");
-        let (token, command) = new_token([seed; 21], &grant, None, 0, SignedDuration::ZERO, pin, now());
+        let (token, command) = new_token([seed; 21], &grant, None, 0, SignedDuration::ZERO, pin, at);
         self.apply(&command);
         token
     }

@@ -103,6 +103,16 @@ struct Grant {
     by: Warrant,
 }
 
+/// By which rules host names pass on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inheritance {
+    /// Those of the first version's commands, which are applied again as they were.
+    First,
+    /// A freed name is for a node that comes in, and not for one that is in; what its client without a key was, a host
+    /// is at the same address.
+    Present,
+}
+
 /// Whose place a node takes.
 enum Succession<'a> {
     /// Its own, or nobody's.
@@ -145,32 +155,54 @@ impl ClusterState {
     /// The node whose host name `node` takes from it, if it may.
     #[must_use]
     pub fn succeeded_by(&self, node: &AdmittedNode, now: Timestamp) -> Option<&NodeRecord> {
-        match self.succession(node, now) {
+        match self.succession(node, Inheritance::Present, now) {
             Ok(Succession::Legacy(old) | Succession::Replaced(old)) => Some(old),
             Ok(Succession::Own) | Err(_) => None,
         }
     }
 
-    fn succession(&self, node: &AdmittedNode, now: Timestamp) -> Result<Succession<'_>, Conflict> {
-        match self.node_named(&node.hostname).filter(|held| held.id != node.id) {
-            None => Ok(Succession::Own),
-            Some(held) if held.replaceable_until(now).is_some() => Ok(Succession::Replaced(held)),
-            Some(held) if node.keyed && !held.keyed => Ok(Succession::Legacy(held)),
-            Some(held) => Err(Conflict::Hostname { holder: held.id.clone() }),
+    fn succession(&self, node: &AdmittedNode, by: Inheritance, now: Timestamp) -> Result<Succession<'_>, Conflict> {
+        let Some(held) = self.node_named(&node.hostname).filter(|held| held.id != node.id) else {
+            return Ok(Succession::Own);
+        };
+        let first = by == Inheritance::First;
+        let comes_in = first || !self.nodes.contains_key(&node.id);
+        let moves_over = node.keyed && !held.keyed && (first || held.address == node.address);
+        if comes_in && held.replaceable_until(now).is_some() {
+            Ok(Succession::Replaced(held))
+        } else if comes_in && moves_over {
+            Ok(Succession::Legacy(held))
+        } else {
+            Err(Conflict::Hostname { holder: held.id.clone() })
         }
     }
 
     /// Whether another present node holds this one's name or address.
     #[must_use]
     pub fn conflict(&self, node: &AdmittedNode, now: Timestamp) -> Option<Conflict> {
-        let old = match self.succession(node, now) {
+        self.conflict_of(node, &self.succession(node, Inheritance::Present, now))
+    }
+
+    fn conflict_of(&self, node: &AdmittedNode, succession: &Result<Succession<'_>, Conflict>) -> Option<Conflict> {
+        let old = match succession {
             Ok(Succession::Own) => None,
             Ok(Succession::Legacy(old) | Succession::Replaced(old)) => Some(&old.id),
-            Err(conflict) => return Some(conflict),
+            Err(conflict) => return Some(conflict.clone()),
         };
         self.node_at(node.address)
             .filter(|held| held.id != node.id && old != Some(&held.id))
             .map(|held| Conflict::Address { holder: held.hostname.clone() })
+    }
+
+    /// Whether a member may come again under that name without being let in anew: not if it was let in by a token for
+    /// one host name. A token that is no longer on record may have been one.
+    #[must_use]
+    pub fn may_be_called(&self, known: &NodeRecord, hostname: &Hostname) -> bool {
+        known.hostname == *hostname
+            || match &known.admitted_by {
+                Warrant::Token(id) => self.token(id).is_some_and(|token| token.terms.node.is_none()),
+                Warrant::Member | Warrant::Open | Warrant::Local | Warrant::Request(_) => true,
+            }
     }
 
     /// Whether registering `node` would change nothing: then nothing is written (free memory does not count).
@@ -195,7 +227,7 @@ impl ClusterState {
             profiles: known.map(|known| known.profiles.clone()).unwrap_or_default(),
             by: Warrant::Open,
         };
-        self.enrol(sequence, node, grant, None, at)
+        self.enrol(sequence, node, grant, Inheritance::First, None, at)
     }
 
     /// Lets a node in if its warrant still holds, and uses the warrant up.
@@ -215,7 +247,7 @@ impl ClusterState {
             return Effect::Refused(Denial::Role);
         }
         let (new, by) = (!self.nodes.contains_key(&node.id), grant.by.clone());
-        let effect = self.enrol(sequence, node, grant, key, at);
+        let effect = self.enrol(sequence, node, grant, Inheritance::Present, key, at);
         if effect != Effect::Changed {
             return effect;
         }
@@ -233,7 +265,8 @@ impl ClusterState {
         let known = self.nodes.get(&node.id);
         let profiles = || known.map(|known| known.profiles.clone()).unwrap_or_default();
         let at_least = |role: Role| known.map_or(role, |known| known.granted.or_greater(role));
-        let kept = known.map(|known| Grant { role: known.granted, profiles: profiles(), by: Warrant::Member });
+        let same = known.filter(|known| self.may_be_called(known, &node.hostname));
+        let kept = same.map(|known| Grant { role: known.granted, profiles: profiles(), by: Warrant::Member });
         let suffices = |grant: &Grant| grant.role.covers(node.role);
         match warrant {
             Warrant::Member => kept.ok_or(Denial::NotMember),
@@ -246,6 +279,9 @@ impl ClusterState {
                     return Ok(kept);
                 }
                 let token = self.usable_token(id, &node.hostname, at).ok_or(Denial::Token)?;
+                if self.tombstone(&node.id).is_some_and(|stone| !stone.yields_to(token)) {
+                    return Err(Denial::Removed);
+                }
                 let profiles = union(profiles(), &token.terms.profiles);
                 Ok(Grant { role: at_least(token.terms.role), profiles, by: warrant.clone() })
             }
@@ -262,16 +298,18 @@ impl ClusterState {
         sequence: u64,
         node: &AdmittedNode,
         grant: Grant,
+        inheritance: Inheritance,
         key: Option<KeyFingerprint>,
         at: Timestamp,
     ) -> Effect {
         if self.is_registered_as(node, key) {
             return Effect::Unchanged;
         }
-        if let Some(conflict) = self.conflict(node, at) {
+        let succession = self.succession(node, inheritance, at);
+        if let Some(conflict) = self.conflict_of(node, &succession) {
             return Effect::Conflict(conflict);
         }
-        let (replaced, legacy) = match self.succession(node, at) {
+        let (replaced, legacy) = match succession {
             Ok(Succession::Replaced(old)) => (Some(old.id.clone()), None),
             Ok(Succession::Legacy(old)) => (None, Some(old.clone())),
             Ok(Succession::Own) | Err(_) => (None, None),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::records::tombstone_row;
-use super::{ClusterState, Effect};
+use super::{ClusterState, Effect, TokenRecord};
 use crate::cluster::{Hostname, NodeId};
 
 /// Tombstones kept at most; then the oldest goes, whose node is then a stranger like any other.
@@ -17,6 +17,14 @@ pub struct Tombstone {
     pub id: NodeId,
     pub hostname: Hostname,
     pub removed_at: Timestamp,
+}
+
+impl Tombstone {
+    /// Whether a token lets the node in again: not one that was there when it was removed, which it may well have.
+    #[must_use]
+    pub fn yields_to(&self, token: &TokenRecord) -> bool {
+        token.created_at > self.removed_at
+    }
 }
 
 impl ClusterState {

@@ -130,11 +130,23 @@ fn members() {
 #[test]
 fn removed_nodes() {
     let mut cluster = Cluster::default();
-    let token = cluster.token(1, Role::Worker);
+    let second = SignedDuration::from_secs(1);
+    let old = [cluster.token_made(1, Role::Worker, now() - second), cluster.token_made(2, Role::Manager, now())];
     cluster.member("h9", 9, Role::Worker);
     cluster.apply(&Command::Remove { id: key("h9").node_id, at: now() });
     let certificate = certified("h9", Role::Worker, Validity::Valid);
     assert_eq!(tls(&cluster, &registration("h9", 9), &certificate), ["node-removed"; 3]);
+    // It has the token that it came with, and may have others that were there then.
+    for token in &old {
+        let brings = Registration { token: presented(token), ..registration("h9", 9) };
+        assert_eq!(tls(&cluster, &brings, &certificate), ["node-removed"; 3]);
+        assert_eq!(
+            tls(&cluster, &Registration { who: registration("x", 9).who, ..brings }, &proof("x"))[2].split(' ').next(),
+            Some("token"),
+            "for others it is as good as before"
+        );
+    }
+    let token = cluster.token_made(3, Role::Worker, now() + second);
     let brings = Registration { token: presented(&token), ..registration("h9", 9) };
     assert_eq!(tls(&cluster, &brings, &certificate), ["token worker", "pending", "token worker"]);
     // Its name and its address are free.
@@ -362,4 +374,40 @@ fn what_lets_in_more_is_said() {
     assert_eq!((warning(Admission::Token, false), warning(Admission::Approve, false)), (None, None));
     let lines = [warning(Admission::Open, false), warning(Admission::Open, true), warning(Admission::Token, true)];
     assert!(lines.iter().all(|line| line.is_some_and(|line| line.contains("Swarm"))), "{lines:?}");
+}
+
+/// Nobody takes the name of another who has not been let in for it.
+#[test]
+fn members_and_other_names() {
+    let mut cluster = Cluster::default();
+    let bound = {
+        let grant = Grant { role: Some(Role::Worker), profiles: Vec::new() };
+        let pin = KeyFingerprint::of_public_key(b"ca");
+        let (token, command) = new_token([5; 21], &grant, Some(host("w1")), 0, SignedDuration::ZERO, pin, now());
+        cluster.apply(&command);
+        token
+    };
+    let free = cluster.token(6, Role::Worker);
+    cluster.member("m1", 1, Role::Manager);
+    cluster.member("x3", 3, Role::Worker);
+    let brings = Registration { token: presented(&bound), ..registration("w1", 2) };
+    let proof = proof("w1");
+    let caller = Caller::Tls([10, 0, 0, 2].into(), &proof);
+    assert_eq!(word(&cluster.register(Admission::Token, &brings, caller)), "token worker");
+    cluster.apply(&Command::AllowReplacement { id: key("m1").node_id, at: now() });
+    let called = |name: &str, own: &str, last, token: Option<&JoinToken>| Registration {
+        who: Identity { hostname: host(name), ..registration(own, last).who },
+        token: token.and_then(presented),
+        role: Some(Role::Worker),
+        ..registration(own, last)
+    };
+    for token in [None, Some(&free)] {
+        let verdicts = tls(&cluster, &called("m1", "x3", 3, token), &self::proof("x3"));
+        assert_eq!(verdicts, ["hostname-taken"; 3]);
+    }
+    assert_eq!(tls(&cluster, &called("y", "x3", 3, None), &self::proof("x3")), ["member worker"; 3]);
+    // One that was let in as `w1` asks again to be let in as another.
+    assert_eq!(tls(&cluster, &called("y", "w1", 2, None), &proof), ["pending", "pending", "open worker"]);
+    assert_eq!(tls(&cluster, &called("y", "w1", 2, Some(&bound)), &proof), ["token-refused"; 3]);
+    assert_eq!(tls(&cluster, &called("y", "w1", 2, Some(&free)), &proof), ["token worker", "pending", "token worker"]);
 }

@@ -165,15 +165,22 @@ fn a_removed_node_needs_to_be_let_in_anew() {
     assert!(state.request_like(&request(1, 1, 1)).is_none(), "what it asked for before is over as well");
     assert_eq!(state.apply(5, &admit(worker(1), Warrant::Open, 3)), Effect::Refused(Denial::Removed));
     assert_eq!(state.apply(6, &admit(worker(1), Warrant::Member, 3)), Effect::Refused(Denial::NotMember));
-    assert_eq!(state.apply(7, &admit(worker(1), Warrant::Token(short(1)), 3)), Effect::Changed);
+    // What it has in hand does not bring it back; what was made for it afterwards does.
+    assert_eq!(state.apply(7, &admit(worker(1), Warrant::Token(short(1)), 3)), Effect::Refused(Denial::Removed));
+    assert_eq!(state.token(&short(1)).unwrap().used, 0);
+    for (sequence, id, second) in [(8, 2, 2), (10, 3, 3)] {
+        assert_eq!(state.apply(sequence, &create(token(id, Role::Worker, 0), second)), Effect::Changed);
+    }
+    assert_eq!(state.apply(11, &admit(worker(1), Warrant::Token(short(2)), 4)), Effect::Refused(Denial::Removed));
+    assert_eq!(state.apply(12, &admit(worker(1), Warrant::Token(short(3)), 4)), Effect::Changed);
     assert!(state.tombstone(&id).is_none());
     // One that left by itself is a stranger.
-    assert_eq!(state.apply(8, &Command::Deregister { id: id.clone(), at: at(4) }), Effect::Changed);
+    assert_eq!(state.apply(13, &Command::Deregister { id: id.clone(), at: at(4) }), Effect::Changed);
     assert!(state.tombstone(&id).is_none());
     // One without a key is its name, which is free again.
-    assert_eq!(state.apply(9, &register(node(5, None, 5, Role::Worker))), Effect::Changed);
+    assert_eq!(state.apply(14, &register(node(5, None, 5, Role::Worker))), Effect::Changed);
     let legacy = NodeId::of_legacy(&Hostname::parse("h5").unwrap());
-    assert_eq!(state.apply(10, &Command::Remove { id: legacy.clone(), at: at(5) }), Effect::Changed);
+    assert_eq!(state.apply(15, &Command::Remove { id: legacy.clone(), at: at(5) }), Effect::Changed);
     assert!(state.tombstone(&legacy).is_none() && state.node(&legacy).is_none());
 }
 
@@ -204,4 +211,55 @@ fn a_replaced_node_leaves_its_name_alone() {
     // Once, and not for whoever comes next.
     let third = node(1, Some(3), 1, Role::Worker);
     assert!(matches!(state.apply(9, &admit(third, Warrant::Token(short(1)), 6)), Effect::Conflict(_)));
+}
+
+/// A freed name is for a host that is let in, and for no member.
+#[test]
+fn a_member_takes_no_freed_name() {
+    let old = NodeId::of_public_key(&[1]);
+    let mut state = state(&[
+        create(token(1, Role::Worker, 0), 1),
+        admit(manager(1), Warrant::Local, 1),
+        admit(worker(2), Warrant::Open, 1),
+        register(node(5, None, 5, Role::Worker)),
+        Command::AllowReplacement { id: old.clone(), at: at(2) },
+    ]);
+    let as_first = node(1, Some(2), 2, Role::Worker);
+    let as_legacy = node(5, Some(2), 5, Role::Worker);
+    for (sequence, warrant) in [(6, Warrant::Member), (8, Warrant::Open), (10, Warrant::Token(short(1)))] {
+        for (offset, node) in [&as_first, &as_legacy].into_iter().enumerate() {
+            let effect = state.apply(sequence + offset as u64, &admit(node.clone(), warrant.clone(), 3));
+            assert!(matches!(effect, Effect::Conflict(Conflict::Hostname { .. })), "{warrant:?} {effect:?}");
+        }
+    }
+    assert!(state.node(&old).is_some() && state.node(&NodeId::of_legacy(&as_legacy.hostname)).is_some());
+    // A name that nobody holds is free for members too.
+    assert_eq!(state.apply(12, &admit(node(7, Some(2), 2, Role::Worker), Warrant::Member, 3)), Effect::Changed);
+}
+
+/// A host that moves over to a client with a key is where it was.
+#[test]
+fn a_host_moves_over_at_its_address() {
+    let mut state = state(&[register(node(5, None, 5, Role::Worker))]);
+    let elsewhere = admit(node(5, Some(6), 6, Role::Worker), Warrant::Open, 2);
+    assert!(matches!(state.apply(2, &elsewhere), Effect::Conflict(Conflict::Hostname { .. })));
+    assert_eq!(state.apply(3, &admit(node(5, Some(6), 5, Role::Worker), Warrant::Open, 2)), Effect::Changed);
+    // Commands of the first version are what they were.
+    assert_eq!(state.apply(4, &register(node(7, None, 7, Role::Worker))), Effect::Changed);
+    assert_eq!(state.apply(5, &register(node(7, Some(8), 8, Role::Worker))), Effect::Changed);
+}
+
+/// A token for one host name is for no other name, now or later.
+#[test]
+fn a_name_that_was_granted_stays() {
+    let bound = TokenTerms { node: Some(Hostname::parse("h1").unwrap()), ..token(1, Role::Worker, 0) };
+    let mut state =
+        state(&[create(bound, 1), create(token(2, Role::Worker, 0), 1), admit(worker(1), Warrant::Token(short(1)), 1)]);
+    let renamed = || node(9, Some(1), 1, Role::Worker);
+    assert_eq!(state.apply(4, &admit(renamed(), Warrant::Member, 2)), Effect::Refused(Denial::NotMember));
+    assert_eq!(state.apply(5, &admit(renamed(), Warrant::Token(short(1)), 2)), Effect::Refused(Denial::Token));
+    assert_eq!(state.apply(6, &admit(renamed(), Warrant::Token(short(2)), 2)), Effect::Changed);
+    assert_eq!(state.token(&short(2)).unwrap().used, 1);
+    // By a token for any name, it may have another one.
+    assert_eq!(state.apply(7, &admit(worker(1), Warrant::Member, 2)), Effect::Changed);
 }
