@@ -188,8 +188,11 @@ fn one_token_admits_one(cluster: &Cluster, n: u8) {
     cluster.expect_ready(&[1, 2, 3, n]);
 }
 
-/// N19: a host that was taken out gets nothing for its old certificate; a token lets it in anew.
+/// N19: a host that was taken out gets nothing for its old certificate, for the token that it came with, or for the Swarm's
+/// token that it was given; a token that is made now lets it in anew.
 fn a_removed_host_stays_out(cluster: &Cluster, n: u8, token: &str) {
+    let swarm_token = || cluster.lab.ok(1, &["docker", "swarm", "join-token", "--quiet", "worker"]);
+    let known = swarm_token();
     let removed = cluster.clusterctl(1, &["node", "remove", &format!("h{n}"), "--yes"]).succeeded();
     assert!(removed.stdout.contains("removed") || removed.stdout.contains("took"), "{removed:?}");
     cluster.expect_ready(&[1, 2, 3]);
@@ -201,8 +204,11 @@ fn a_removed_host_stays_out(cluster: &Cluster, n: u8, token: &str) {
     let back = cluster.clusterctl(n, &["node", "join", "--master", &cluster.master()]);
     assert_eq!(back.code, Some(11), "{back:?}");
     assert!(back.stderr.contains("reason=node-removed") || back.stderr.contains("reason=removed"), "{back:?}");
+    assert_eq!(join_with(cluster, n, token, &[]).code, Some(11));
+    assert_ne!(swarm_token(), known);
     cluster.lab.ok(n, &["docker", "swarm", "leave", "--force"]);
-    join_with(cluster, n, token, &[]).succeeded().did(&["join the Swarm"]);
+    let (token, _) = new_token(cluster, &[]);
+    join_with(cluster, n, &token, &[]).succeeded().did(&["join the Swarm"]);
     cluster.expect_ready(&[1, 2, 3, n]);
 }
 
