@@ -171,7 +171,8 @@ pub fn node(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>, n
     json!({ "Status": "ready", "Node": value })
 }
 
-fn admitted_by(warrant: &Warrant) -> String {
+/// By what right a node came in, in words.
+pub(super) fn admitted_by(warrant: &Warrant) -> String {
     match warrant {
         Warrant::Token(id) => format!("token {id}"),
         Warrant::Request(id) => format!("request {id}"),
