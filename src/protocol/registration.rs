@@ -291,7 +291,7 @@ pub enum Administer {
 /// What a token or an approval grants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// `None`: a worker's, or for an approval what the node asked for.
+    /// `None`: a worker's. An approval of who asks to be a manager has to say one.
     pub role: Option<Role>,
     pub profiles: Vec<ProfileName>,
 }

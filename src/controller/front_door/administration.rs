@@ -191,11 +191,22 @@ impl FrontDoor {
         Ok(json!({ "Status": "ready", "Id": id }))
     }
 
-    /// What is granted is what is said, else what the node asked for and its token grants.
+    /// What is granted is what is said, else a worker's role and what the node's token grants. Nobody becomes a manager
+    /// because he asked.
     async fn approve(&self, id: &ShortId, grant: Grant, by: &str) -> Answer {
         let asked = self.store.read(|state| state.request(id).map(|request| request.terms.clone()));
         let asked = asked.ok_or_else(|| denied(Denial::Unknown, "request"))?;
-        let role = grant.role.or(asked.role).unwrap_or(Role::Worker);
+        let role = match (grant.role, asked.role) {
+            (Some(role), _) => role,
+            (None, Some(Role::Worker) | None) => Role::Worker,
+            (None, Some(Role::Manager)) => {
+                return Err(Outcome::error(ErrorReply::new(
+                    "role-needed",
+                    format!("`{}` asks to be a manager: say as what it is let in", asked.hostname),
+                    "a manager is root on every host of the Swarm; pass `--role manager`, or `--role worker`",
+                )));
+            }
+        };
         let profiles = if grant.profiles.is_empty() { asked.profiles } else { grant.profiles };
         self.decide(id, Decision::Approve { role, profiles }, by).await
     }
