@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{FrontDoor, Outcome, listings, not_stored, unknown_node};
 use crate::cluster::{Hostname, KeyFingerprint, NodeId, Role, ShortId};
-use crate::controller::certificates::CertificateIssuer;
+use crate::controller::certificates::{CertificateIssuer, RotationError};
 use crate::controller::command::{Command, Decision};
 use crate::controller::listener::ListenerMonitor;
 use crate::controller::overview::{self, Surroundings};
@@ -44,7 +44,7 @@ impl FrontDoor {
             Administer::ShowAuthorities => {
                 self.issuer().map(|issuer| listings::authorities(&issuer.describe(self.clock.now())))
             }
-            Administer::RotateAuthority => self.rotate(by).await,
+            Administer::RotateAuthority { at_once } => self.rotate(at_once, by).await,
             Administer::CreateAdmin { name, spki } => self.create_admin(&name, &spki, by).await,
             Administer::Admins { after, limit } => Ok(self.store.read(|state| listings::admins(state, &after, limit))),
             Administer::RevokeAdmin { name } => self.revoke_admin(&name, by).await,
@@ -220,12 +220,19 @@ impl FrontDoor {
         Ok(json!({ "Status": "ready", "Id": id, "Request": request }))
     }
 
-    async fn rotate(&self, by: &str) -> Answer {
+    async fn rotate(&self, at_once: bool, by: &str) -> Answer {
         let (issuer, now) = (Arc::clone(self.issuer()?), self.clock.now());
-        let rotated = tokio::task::spawn_blocking(move || issuer.rotate(now)).await;
+        let rotated = tokio::task::spawn_blocking(move || issuer.rotate(at_once, now)).await;
         let view = match rotated {
             Ok(Ok(view)) => view,
-            Ok(Err(error)) => {
+            Ok(Err(error @ RotationError::UnderWay { .. })) => {
+                return Err(Outcome::error(ErrorReply::new(
+                    "rotation-under-way",
+                    error.to_string(),
+                    "rotate it again after that; if a key was stolen, `clusterctl master cert rotate --now` ends every certificate and token of before at once",
+                )));
+            }
+            Ok(Err(RotationError::Failed(error))) => {
                 tracing::error!("the CA is not rotated: {error}: {}", error.0);
                 return Err(super::registration::no_certificate());
             }
@@ -238,6 +245,7 @@ impl FrontDoor {
         let previous = view.authorities.iter().find(|authority| !authority.active);
         tracing::warn!(
             by,
+            at_once,
             active = active.map(|active| tracing::field::display(active.fingerprint)),
             "the CA is rotated"
         );

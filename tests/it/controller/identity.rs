@@ -222,9 +222,18 @@ async fn authorities_are_shown_and_rotated() {
     assert!(rotated["TrustedUntil"].is_string() && rotated["Active"] != rotated["Previous"]);
     let shown = door.command("authorities", json!({})).await;
     assert_eq!(shown["Authorities"].as_array().unwrap().len(), 2);
+    let again = door.administer("authority-rotate", json!({})).await;
+    assert_eq!(again["Code"], "rotation-under-way");
+    assert!(again["Message"].as_str().unwrap().contains(rotated["TrustedUntil"].as_str().unwrap()), "{again}");
     // New tokens pin the new one.
     let token = door.token(json!({})).await;
     assert!(token.contains(rotated["Active"].as_str().unwrap()));
+    // After a theft nothing of before is good for anything.
+    let forced = door.command("authority-rotate", json!({"Force": true})).await;
+    assert_eq!((&forced["Previous"], &forced["TrustedUntil"]), (&Value::Null, &Value::Null));
+    assert_eq!(door.register("h9", 9, json!({"Token": token})).await["Code"], "token-refused");
+    let shown = door.command("authorities", json!({})).await;
+    assert_eq!(shown["Authorities"].as_array().unwrap().len(), 1);
     door.authority.set_failing(true);
     assert_eq!(door.administer("authority-rotate", json!({})).await["Code"], "no-certificate");
 }
