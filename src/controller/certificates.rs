@@ -10,6 +10,15 @@ use crate::cluster::{KeyFingerprint, ProvenKey, Role};
 #[error("the cluster's certificate authority failed")]
 pub struct CertificateError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
+/// Why the CA was not replaced. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    #[error("the CA is being replaced already: the one before is trusted until {until}")]
+    UnderWay { until: Timestamp },
+    #[error(transparent)]
+    Failed(#[from] CertificateError),
+}
+
 /// A CA of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorityView {
@@ -69,9 +78,10 @@ pub trait CertificateIssuer: Send + Sync {
     /// What there is.
     fn describe(&self, now: Timestamp) -> AuthoritiesView;
 
-    /// Puts a new CA in the place of the active one, which stays trusted for a while. Says what there is then.
+    /// Puts a new CA in the place of the active one, which stays trusted for a while, or, `at_once`, no longer: then
+    /// every certificate and every token that there is has ended. Says what there is then.
     ///
     /// # Errors
-    /// [`CertificateError`]; what there was is left.
-    fn rotate(&self, now: Timestamp) -> Result<AuthoritiesView, CertificateError>;
+    /// [`RotationError`]; what there was is left.
+    fn rotate(&self, at_once: bool, now: Timestamp) -> Result<AuthoritiesView, RotationError>;
 }

@@ -2,10 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::certificates::{AdminCertificate, AuthoritiesView, AuthorityView, CertificateError, CertificateIssuer};
+use super::certificates::{
+    AdminCertificate, AuthoritiesView, AuthorityView, CertificateError, CertificateIssuer, RotationError,
+};
 use crate::cluster::{KeyFingerprint, ProvenKey, Role};
 use crate::pki::authority::AuthorityDescription;
-use crate::pki::{Authority, Lifetime};
+use crate::pki::{Authority, AuthorityError, Lifetime};
 
 /// How long a replaced CA is trusted: nodes that join again within a month, as a unit does at every boot, lose nothing.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -37,9 +39,13 @@ impl CertificateIssuer for Authority {
         }
     }
 
-    fn rotate(&self, now: Timestamp) -> Result<AuthoritiesView, CertificateError> {
-        Self::rotate(self, OVERLAP, now).map_err(failed)?;
-        Ok(CertificateIssuer::describe(self, now))
+    fn rotate(&self, at_once: bool, now: Timestamp) -> Result<AuthoritiesView, RotationError> {
+        let overlap = if at_once { SignedDuration::ZERO } else { OVERLAP };
+        match Self::rotate(self, overlap, now) {
+            Ok(_) => Ok(CertificateIssuer::describe(self, now)),
+            Err(AuthorityError::RotationUnderWay { until }) => Err(RotationError::UnderWay { until }),
+            Err(error) => Err(failed(error).into()),
+        }
     }
 }
 
@@ -57,4 +63,26 @@ fn view(authority: &AuthorityDescription, until: Option<Timestamp>) -> Authority
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> CertificateError {
     CertificateError(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rotation takes its time, unless a key was stolen: then nothing of before is trusted, also not of the rotation
+    /// that was under way.
+    #[test]
+    fn a_rotation_takes_its_time_or_none() {
+        let scratch = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_second(1_767_323_045).unwrap();
+        let authority = Authority::create(&scratch.path().join("authority"), "c1", now).unwrap();
+        let rotate = |at_once| CertificateIssuer::rotate(&authority, at_once, now);
+        assert_eq!(rotate(false).unwrap().authorities.len(), 2);
+        let again = rotate(false);
+        assert!(matches!(again, Err(RotationError::UnderWay { until }) if until == now + OVERLAP), "{again:?}");
+        let before = Authority::fingerprint(&authority);
+        let view = rotate(true).unwrap();
+        assert_eq!(view.fingerprints(), [Authority::fingerprint(&authority)]);
+        assert!(!view.fingerprints().contains(&before));
+    }
 }

@@ -14,6 +14,7 @@ use super::reply::{StorageView, SwarmView};
 use super::state::{ClusterState, NodeRecord, StorageRole};
 use super::store::StoreStatus;
 use crate::cluster::NodeId;
+use crate::protocol::exchange::MAX_RESPONSE;
 use crate::providers::gluster::Brick;
 use crate::providers::swarm::Member;
 
@@ -66,9 +67,49 @@ pub struct Surroundings<'a> {
 /// Rows in one page of a listing, unless fewer are asked for.
 const PAGE: u32 = 1_000;
 
+/// Bytes of rows in one page at most: with what is around them an answer stays below what clients read.
+const PAGE_BYTES: usize = MAX_RESPONSE - 32 * 1024;
+
+/// Rows of each listing that the state of the cluster comes with; the rest is asked for by pages.
+const STATUS_ROWS: usize = 100;
+
+/// Bytes of each of the four listings of the state of the cluster at most.
+const STATUS_BYTES: usize = 48 * 1024;
+
+/// As many of the rows, in their order, as there is room for; one at least.
+fn cut(rows: impl Iterator<Item = Value>, limit: usize, bytes: usize) -> Vec<Value> {
+    let mut left = bytes;
+    let mut kept = Vec::new();
+    for row in rows.take(limit) {
+        let length = row.to_string().len() + 1;
+        if length > left && !kept.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(length);
+        kept.push(row);
+    }
+    kept
+}
+
+/// One page of `rows`, which are in the order of their keys, after the key `after`; and the key after which there is
+/// more, if there is.
+pub(super) fn page<'a, T: 'a>(
+    rows: impl Iterator<Item = &'a T>,
+    key: impl Fn(&T) -> &str,
+    after: &str,
+    limit: u32,
+    show: impl Fn(&T) -> Value,
+) -> (Vec<Value>, Option<String>) {
+    let limit = page_size(limit);
+    let found: Vec<&T> = rows.filter(|row| key(row) > after).take(limit + 1).collect();
+    let page = cut(found.iter().map(|row| show(row)), limit, PAGE_BYTES);
+    let last = page.len().checked_sub(1).and_then(|last| found.get(last)).filter(|_| page.len() < found.len());
+    let next = last.map(|row| key(row).to_owned());
+    (page, next)
+}
+
 /// How many rows a page has where `limit` are asked for; 0 asks for as many as there may be.
-#[must_use]
-pub fn page_size(limit: u32) -> usize {
+fn page_size(limit: u32) -> usize {
     let rows = if limit == 0 { PAGE } else { limit.min(PAGE) };
     rows as usize
 }
@@ -95,21 +136,26 @@ pub fn status(
         SwarmView::Trouble { reason, message } => json!({ "State": reason.as_str(), "Message": message }),
     };
     let volume = state.storage().map(|storage| {
+        let bricks = view.bricks.iter().map(|brick| brick.to_string().into());
+        let allowed = view.allowed.iter().map(|address| address.as_str().into());
         json!({
             "Name": storage.volume,
             "Mount": storage.mount,
             "Replica": storage.replica,
             "Arbiter": storage.arbiter,
             "Usable": view.mountable,
-            "Bricks": view.bricks.iter().map(Brick::to_string).collect::<Vec<_>>(),
-            "Allowed": view.allowed,
+            "Bricks": cut(bricks, PAGE as usize, STATUS_BYTES),
+            "BricksTotal": view.bricks.len(),
+            "Allowed": cut(allowed, PAGE as usize, STATUS_BYTES),
             "Message": view.message,
         })
     });
     let need = need.unwrap_or_default();
     let mut present: Vec<&NodeRecord> = state.nodes().collect();
     present.sort_by(|a, b| a.hostname.cmp(&b.hostname));
-    let rows: Vec<Value> = present.iter().take(PAGE as usize).map(|node| row(node, state, around)).collect();
+    let rows = cut(present.iter().map(|node| row(node, state, around)), STATUS_ROWS, STATUS_BYTES);
+    let unregistered = unregistered(&present, around.members);
+    let unregistered_total = unregistered.len();
     json!({
         "Status": "ready",
         "ClusterId": state.cluster_id(),
@@ -119,7 +165,8 @@ pub fn status(
         "Volume": volume,
         "Nodes": rows,
         "NodesTotal": present.len(),
-        "Unregistered": unregistered(&present, around.members),
+        "Unregistered": cut(unregistered.into_iter(), STATUS_ROWS, STATUS_BYTES),
+        "UnregisteredTotal": unregistered_total,
         "Store": store,
         "Counters": {
             "RegistrationsRefused": counters.refused.load(Ordering::Relaxed),
@@ -131,12 +178,7 @@ pub fn status(
 /// One page of nodes by id, after the id `after`.
 #[must_use]
 pub fn nodes(state: &ClusterState, after: &str, limit: u32, around: Surroundings<'_>) -> Value {
-    let limit = page_size(limit);
-    let mut page: Vec<&NodeRecord> = state.nodes().filter(|node| node.id.as_str() > after).take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let next = page.last().filter(|_| more).map(|node| node.id.to_string());
-    let rows: Vec<Value> = page.iter().map(|node| row(node, state, around)).collect();
+    let (rows, next) = page(state.nodes(), |node| node.id.as_str(), after, limit, |node| row(node, state, around));
     json!({ "Status": "ready", "Nodes": rows, "After": next })
 }
 
@@ -171,7 +213,8 @@ pub fn node(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>, n
     json!({ "Status": "ready", "Node": value })
 }
 
-fn admitted_by(warrant: &Warrant) -> String {
+/// By what right a node came in, in words.
+pub(super) fn admitted_by(warrant: &Warrant) -> String {
     match warrant {
         Warrant::Token(id) => format!("token {id}"),
         Warrant::Request(id) => format!("request {id}"),
@@ -249,3 +292,6 @@ fn unregistered(nodes: &[&NodeRecord], members: &[Member]) -> Vec<Value> {
         )
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

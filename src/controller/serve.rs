@@ -198,20 +198,33 @@ pub(super) fn authority(
     state_dir: &Path,
     clock: &dyn Clock,
 ) -> Result<Authority, ServeError> {
-    let (cluster_id, pinned) = store.read(|state| {
-        (state.cluster_id().unwrap_or_default().to_owned(), state.tokens().next().map(|token| token.terms.pin))
-    });
+    let (cluster_id, had_one) =
+        store.read(|state| (state.cluster_id().unwrap_or_default().to_owned(), speaks_of_authority(state)));
     let directory = state_dir.join(AUTHORITY_DIR);
     match Authority::load(&directory).map_err(ServeError::Authority)? {
-        Some(authority) => Ok(authority),
+        Some(authority) if authority.cluster_id() == cluster_id => Ok(authority),
+        Some(authority) => Err(ServeError::Authority(AuthorityError::OtherCluster {
+            path: directory,
+            found: authority.cluster_id().to_owned(),
+            expected: cluster_id,
+        })),
         // Another one would shut out every node that has met the first.
-        None if pinned.is_some() => Err(ServeError::AuthorityLost { directory }),
+        None if had_one => Err(ServeError::AuthorityLost { directory }),
         None => {
             let authority = Authority::create(&directory, &cluster_id, clock.now()).map_err(ServeError::Authority)?;
             tracing::info!(authority = %authority.fingerprint(), "a new CA: nodes know this controller by it");
             Ok(authority)
         }
     }
+}
+
+/// Whether something is on record that there is only where there was a CA. Nodes of the first version are not: they
+/// have proved no key.
+fn speaks_of_authority(state: &ClusterState) -> bool {
+    state.tokens().next().is_some()
+        || state.admins().next().is_some()
+        || state.tombstones().next().is_some()
+        || state.nodes().any(|node| node.key.is_some())
 }
 
 /// Records what the operator says about storage; says whether that was news.
@@ -281,3 +294,6 @@ async fn record_swarm(store: Store<ClusterState>, swarm: Arc<SwarmWatch>) {
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -270,8 +270,10 @@ pub enum Administer {
     },
     /// The cluster's CAs and the controller's certificate.
     ShowAuthorities,
-    /// Puts a new CA in the place of the one in use.
-    RotateAuthority,
+    /// Puts a new CA in the place of the one in use, which is trusted for a while, or, `at_once`, no longer.
+    RotateAuthority {
+        at_once: bool,
+    },
     /// Certifies an administrator's key.
     CreateAdmin {
         name: String,
@@ -291,7 +293,7 @@ pub enum Administer {
 /// What a token or an approval grants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// `None`: a worker's, or for an approval what the node asked for.
+    /// `None`: a worker's. An approval of who asks to be a manager has to say one.
     pub role: Option<Role>,
     pub profiles: Vec<ProfileName>,
 }
@@ -450,7 +452,7 @@ impl RawRequest {
                 Ok(Administer::Reject { id: ShortId::parse(&self.id)?, reason: self.reason.clone() })
             }
             "authorities" => Ok(Administer::ShowAuthorities),
-            "authority-rotate" => Ok(Administer::RotateAuthority),
+            "authority-rotate" => Ok(Administer::RotateAuthority { at_once: self.force }),
             "admins" => page().map(|(after, limit)| Administer::Admins { after, limit }),
             "admin-create" => {
                 let name = self.admin_name()?;

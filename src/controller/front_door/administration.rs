@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{FrontDoor, Outcome, listings, not_stored, unknown_node};
 use crate::cluster::{Hostname, KeyFingerprint, NodeId, Role, ShortId};
-use crate::controller::certificates::CertificateIssuer;
+use crate::controller::certificates::{CertificateIssuer, RotationError};
 use crate::controller::command::{Command, Decision};
 use crate::controller::listener::ListenerMonitor;
 use crate::controller::overview::{self, Surroundings};
@@ -44,7 +44,7 @@ impl FrontDoor {
             Administer::ShowAuthorities => {
                 self.issuer().map(|issuer| listings::authorities(&issuer.describe(self.clock.now())))
             }
-            Administer::RotateAuthority => self.rotate(by).await,
+            Administer::RotateAuthority { at_once } => self.rotate(at_once, by).await,
             Administer::CreateAdmin { name, spki } => self.create_admin(&name, &spki, by).await,
             Administer::Admins { after, limit } => Ok(self.store.read(|state| listings::admins(state, &after, limit))),
             Administer::RevokeAdmin { name } => self.revoke_admin(&name, by).await,
@@ -206,11 +206,22 @@ impl FrontDoor {
         Ok(json!({ "Status": "ready", "Id": id }))
     }
 
-    /// What is granted is what is said, else what the node asked for and its token grants.
+    /// What is granted is what is said, else a worker's role and what the node's token grants. Nobody becomes a manager
+    /// because he asked.
     async fn approve(&self, id: &ShortId, grant: Grant, by: &str) -> Answer {
         let asked = self.store.read(|state| state.request(id).map(|request| request.terms.clone()));
         let asked = asked.ok_or_else(|| denied(Denial::Unknown, "request"))?;
-        let role = grant.role.or(asked.role).unwrap_or(Role::Worker);
+        let role = match (grant.role, asked.role) {
+            (Some(role), _) => role,
+            (None, Some(Role::Worker) | None) => Role::Worker,
+            (None, Some(Role::Manager)) => {
+                return Err(Outcome::error(ErrorReply::new(
+                    "role-needed",
+                    format!("`{}` asks to be a manager: say as what it is let in", asked.hostname),
+                    "a manager is root on every host of the Swarm; pass `--role manager`, or `--role worker`",
+                )));
+            }
+        };
         let profiles = if grant.profiles.is_empty() { asked.profiles } else { grant.profiles };
         self.decide(id, Decision::Approve { role, profiles }, by).await
     }
@@ -224,12 +235,19 @@ impl FrontDoor {
         Ok(json!({ "Status": "ready", "Id": id, "Request": request }))
     }
 
-    async fn rotate(&self, by: &str) -> Answer {
+    async fn rotate(&self, at_once: bool, by: &str) -> Answer {
         let (issuer, now) = (Arc::clone(self.issuer()?), self.clock.now());
-        let rotated = tokio::task::spawn_blocking(move || issuer.rotate(now)).await;
+        let rotated = tokio::task::spawn_blocking(move || issuer.rotate(at_once, now)).await;
         let view = match rotated {
             Ok(Ok(view)) => view,
-            Ok(Err(error)) => {
+            Ok(Err(error @ RotationError::UnderWay { .. })) => {
+                return Err(Outcome::error(ErrorReply::new(
+                    "rotation-under-way",
+                    error.to_string(),
+                    "rotate it again after that; if a key was stolen, `clusterctl master cert rotate --now` ends every certificate and token of before at once",
+                )));
+            }
+            Ok(Err(RotationError::Failed(error))) => {
                 tracing::error!("the CA is not rotated: {error}: {}", error.0);
                 return Err(super::registration::no_certificate());
             }
@@ -242,6 +260,7 @@ impl FrontDoor {
         let previous = view.authorities.iter().find(|authority| !authority.active);
         tracing::warn!(
             by,
+            at_once,
             active = active.map(|active| tracing::field::display(active.fingerprint)),
             "the CA is rotated"
         );

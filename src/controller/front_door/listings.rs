@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::controller::certificates::AuthoritiesView;
 use crate::controller::command::Decision;
-use crate::controller::overview::page_size;
+use crate::controller::overview;
 use crate::controller::state::{AdminRecord, ClusterState, RequestRecord, RequestStatus, TokenRecord};
 use crate::controller::tokens;
 
@@ -18,12 +18,7 @@ fn page<'a, T: 'a>(
     limit: u32,
     show: impl Fn(&T) -> Value,
 ) -> Value {
-    let limit = page_size(limit);
-    let mut page: Vec<&T> = rows.filter(|row| key(row) > after).take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let next = page.last().filter(|_| more).map(|row| key(row).to_owned());
-    let rows: Vec<Value> = page.into_iter().map(show).collect();
+    let (rows, next) = overview::page(rows, key, after, limit, show);
     json!({ "Status": "ready", name: rows, "After": next })
 }
 
@@ -112,4 +107,55 @@ pub(super) fn authorities(view: &AuthoritiesView) -> Value {
         })
         .collect();
     json!({ "Status": "ready", "Authorities": rows, "ServerCertificate": { "NotAfter": view.server_not_after } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Hostname, NodeAddress, NodeId, ShortId};
+    use crate::controller::command::{Command, RequestTerms};
+    use crate::controller::store::Machine;
+    use crate::protocol::exchange::MAX_RESPONSE;
+
+    /// However many there are and whatever is said about them, each page is short enough to be read, and all are shown.
+    #[test]
+    fn pages_of_requests_can_be_read() {
+        let mut state = ClusterState::default();
+        let at = Timestamp::from_second(1_767_323_045).unwrap();
+        let mut sequence = 0;
+        for n in 0..900_u32 {
+            let hostname = Hostname::parse(&format!("h{n}")).unwrap();
+            let [_, _, high, low] = n.to_be_bytes();
+            let address = NodeAddress::parse(&format!("10.0.{high}.{low}")).unwrap();
+            let request = RequestTerms {
+                node_id: NodeId::of_public_key(&n.to_be_bytes()),
+                hostname,
+                address,
+                source: address.into(),
+                key: None,
+                role: None,
+                profiles: Vec::new(),
+            };
+            let id = ShortId::of_bytes([1, 1, 1, high, low]);
+            let reject = Decision::Reject { reason: "\u{1f980}\"".repeat(60) };
+            for command in [
+                Command::FileRequest { id: id.clone(), request, at },
+                Command::DecideRequest { id, decision: reject, at },
+            ] {
+                sequence += 1;
+                state.apply(sequence, &command);
+            }
+        }
+        let (mut after, mut shown, mut pages) = (String::new(), Vec::new(), 0);
+        loop {
+            let page = requests(&state, &after, 0);
+            assert!(page.to_string().len() < MAX_RESPONSE - 16 * 1024);
+            shown.extend(page["Requests"].as_array().unwrap().iter().map(|row| row["Id"].as_str().unwrap().to_owned()));
+            pages += 1;
+            let Some(next) = page["After"].as_str() else { break };
+            next.clone_into(&mut after);
+        }
+        let all: Vec<String> = state.requests().map(|request| request.id.to_string()).collect();
+        assert_eq!((shown, pages > 1), (all, true));
+    }
 }

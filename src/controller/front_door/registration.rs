@@ -15,7 +15,7 @@ use super::{FrontDoor, Outcome, Party, not_stored, overloaded, waiting};
 use crate::cluster::{KeyFingerprint, NodeId, ShortId};
 use crate::controller::admission::{Caller, Refusal, Rules, Verdict, admit, needs_certificate};
 use crate::controller::command::{AdmittedNode, Command, RequestTerms, Warrant};
-use crate::controller::overview::Seen;
+use crate::controller::overview::{Seen, admitted_by};
 use crate::controller::state::{Conflict, Denial, Effect, StorageRole};
 use crate::protocol::registration::{Identity, Registration};
 use crate::protocol::reply::{ErrorReply, Reason, Reply, Status};
@@ -285,7 +285,7 @@ impl FrontDoor {
                 seen_from = elsewhere.map(tracing::field::display),
                 role = %node.role,
                 storage = node.storage.as_str(),
-                by = ?node.admitted_by,
+                by = admitted_by(&node.admitted_by),
                 managers = counts.managers,
                 workers = counts.workers,
                 "node registered"

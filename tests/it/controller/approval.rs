@@ -109,13 +109,27 @@ async fn a_wait_ends_with_its_time() {
     assert!(is_pending(&reply) && reply["RetryAfterMs"].as_u64().unwrap() > 0, "{reply}");
 }
 
+/// Nobody becomes a manager because he asked and somebody said yes in passing.
+#[tokio::test]
+async fn managers_are_approved_as_such() {
+    let door = door().await;
+    door.register("h2", 2, json!({"Role": "manager"})).await;
+    let id = door.request_of("h2").await["Id"].clone();
+    let reply = door.administer("request-approve", json!({"Id": id})).await;
+    assert_eq!(reply["Code"], "role-needed", "{reply}");
+    assert!(reply["Hint"].as_str().unwrap().contains("--role manager"), "{reply}");
+    assert_eq!(door.request_of("h2").await["Status"], "pending");
+    door.command("request-approve", json!({"Id": id, "Role": "manager"})).await;
+    assert_eq!(door.register("h2", 2, json!({"Role": "manager"})).await["SwarmRole"], "manager");
+}
+
 /// The administrator's word decides what it comes in as.
 #[tokio::test]
 async fn an_approval_grants_what_it_says() {
     let door = door().await;
     for (name, last, asked, granted, comes_as) in [
         ("h2", 2, json!({}), json!({}), "worker"),
-        ("h3", 3, json!({"Role": "manager"}), json!({}), "manager"),
+        ("h3", 3, json!({"Role": "manager"}), json!({"Role": "manager"}), "manager"),
         ("h4", 4, json!({"Role": "manager"}), json!({"Role": "worker"}), "role-not-granted"),
         ("h5", 5, json!({}), json!({"Role": "manager"}), "manager"),
     ] {

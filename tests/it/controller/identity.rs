@@ -21,6 +21,7 @@ async fn a_removed_node_stays_out() {
     door.member("h2", 2).await;
     let h2 = || certified("h2", 2, Role::Worker, Validity::Valid);
     assert_eq!(door.ask(&status_of("h2"), h2()).await["Status"], "ready");
+    let kept = door.token(json!({})).await;
     door.command("remove", json!({"Id": key("h2").node_id})).await;
     let leave = with(status_of("h2"), json!({"Action": "deregister"}));
     let thanks = with(status_of("h2"), json!({"Action": "gluster-ready"}));
@@ -33,7 +34,9 @@ async fn a_removed_node_stays_out() {
         assert_eq!((door.sequence(), door.row("h2").await), (before, Value::Null), "round {round}");
         door.restart().await;
     }
+    assert_refused(&door.register("h2", 2, json!({"Token": kept})).await, "node-removed");
     // The administrator can let it in again.
+    door.pass(jiff::SignedDuration::from_secs(1));
     let token = door.token(json!({})).await;
     assert_eq!(door.register("h2", 2, json!({"Token": token})).await["Status"], "ready");
     assert_eq!(door.ask(&status_of("h2"), h2()).await["Status"], "ready");
@@ -219,9 +222,18 @@ async fn authorities_are_shown_and_rotated() {
     assert!(rotated["TrustedUntil"].is_string() && rotated["Active"] != rotated["Previous"]);
     let shown = door.command("authorities", json!({})).await;
     assert_eq!(shown["Authorities"].as_array().unwrap().len(), 2);
+    let again = door.administer("authority-rotate", json!({})).await;
+    assert_eq!(again["Code"], "rotation-under-way");
+    assert!(again["Message"].as_str().unwrap().contains(rotated["TrustedUntil"].as_str().unwrap()), "{again}");
     // New tokens pin the new one.
     let token = door.token(json!({})).await;
     assert!(token.contains(rotated["Active"].as_str().unwrap()));
+    // After a theft nothing of before is good for anything.
+    let forced = door.command("authority-rotate", json!({"Force": true})).await;
+    assert_eq!((&forced["Previous"], &forced["TrustedUntil"]), (&Value::Null, &Value::Null));
+    assert_eq!(door.register("h9", 9, json!({"Token": token})).await["Code"], "token-refused");
+    let shown = door.command("authorities", json!({})).await;
+    assert_eq!(shown["Authorities"].as_array().unwrap().len(), 1);
     door.authority.set_failing(true);
     assert_eq!(door.administer("authority-rotate", json!({})).await["Code"], "no-certificate");
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clusterctl::cluster::{KeyFingerprint, ProvenKey, Role};
 use clusterctl::controller::certificates::{
-    AdminCertificate, AuthoritiesView, AuthorityView, CertificateError, CertificateIssuer,
+    AdminCertificate, AuthoritiesView, AuthorityView, CertificateError, CertificateIssuer, RotationError,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -80,10 +80,18 @@ impl CertificateIssuer for FakeAuthority {
         AuthoritiesView { authorities: authorities.collect(), server_not_after: Some(now + LIFETIME) }
     }
 
-    fn rotate(&self, now: Timestamp) -> Result<AuthoritiesView, CertificateError> {
+    fn rotate(&self, at_once: bool, now: Timestamp) -> Result<AuthoritiesView, RotationError> {
+        if let Some((_, Some(until))) = self.trusted(now).get(1)
+            && !at_once
+        {
+            return Err(RotationError::UnderWay { until: *until });
+        }
         self.issue("CA".to_owned())?;
         let mut known = self.authorities.lock().unwrap();
-        known[0].1 = Some(now + OVERLAP);
+        let until = if at_once { now } else { now + OVERLAP };
+        for (_, trusted) in known.iter_mut() {
+            *trusted = Some(trusted.map_or(until, |trusted| trusted.min(until)));
+        }
         let next = KeyFingerprint::of_public_key(format!("CA {}", known.len() + 1).as_bytes());
         known.insert(0, (next, None));
         drop(known);
