@@ -68,8 +68,10 @@ Examples:
   clusterctl master status
   clusterctl master status --output json";
 const RESET_LONG: &str = "\
-Erases what the controller on this host knows: registrations and the record of the cluster. The Swarm, the shared \
-storage and its data, and all other hosts stay as they are. The controller must not be running.";
+Erases what the controller on this host knows: registrations, the record of the cluster, its CA, and with that every \
+token and every administrator's file. The Swarm, the shared storage and its data, and all other hosts stay as they \
+are, but no node trusts the controller that `clusterctl master init` makes afterwards: each has to join again with a \
+new token. The controller must not be running.";
 const RESET_EXAMPLES: &str = "\
 Examples:
   clusterctl master reset          asks first

@@ -97,12 +97,7 @@ impl Conversation {
                 },
             };
             if *said != short.line {
-                if short.reason == Reason::PendingApproval.as_str() {
-                    // Nobody can let this host in who does not see which request is its own.
-                    tracing::warn!(reason = short.reason, "waiting: {}", short.line);
-                } else {
-                    tracing::info!(reason = short.reason, "waiting: {}", short.line);
-                }
+                say(&short.reason, &short.line);
                 said.clone_from(&short.line);
                 waiting.reset();
             }
@@ -118,6 +113,16 @@ impl Conversation {
             tokio::time::sleep(short.pause).await;
             hold = HOLD.min(left - short.pause);
         }
+    }
+}
+
+/// Why it waits. That an administrator has to decide is said where only warnings are seen, too: nobody can let this host
+/// in who does not know its request and its key.
+fn say(reason: &str, line: &str) {
+    if reason == Reason::PendingApproval.as_str() {
+        tracing::warn!(reason, "waiting: {line}");
+    } else {
+        tracing::info!(reason, "waiting: {line}");
     }
 }
 
@@ -139,4 +144,40 @@ fn random() -> f64 {
     // Without randomness every node waits the same time, which is worse but not wrong.
     getrandom::fill(&mut bytes).ok();
     chance(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_asks_to_be_let_in_is_seen_where_only_warnings_are() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            say("below-minimum", "one worker is missing");
+            say("pending-approval", "approve the request k3x5q7ab, key 2kew");
+        });
+        let seen = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(seen.contains("k3x5q7ab, key 2kew") && seen.contains("pending-approval"), "{seen}");
+        assert!(!seen.contains("one worker"), "{seen}");
+    }
 }

@@ -271,9 +271,15 @@ fn reset_asks_before_it_erases() {
     std::fs::create_dir(directory.path().join("controller")).unwrap();
     let output = run(&reset);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("--yes"), "{}", stderr(&output));
+    for words in ["--yes", "the cluster's CA, tokens and administrators", "join again with a new token"] {
+        assert!(stderr(&output).contains(words), "{words}: {}", stderr(&output));
+    }
     assert_eq!(last_line(&output), "result=failed reason=not-confirmed next=-");
     assert!(directory.path().join("controller").exists());
+
+    let output = run(&[&reset[..], &["--yes"]].concat());
+    assert!(stdout(&output).contains("join every node again with a new token"), "{}", stdout(&output));
+    assert!(!directory.path().join("controller").exists());
 }
 
 /// G12: the child that touches a mount in the parent's stead. Where nothing of ours is mounted it touches nothing.

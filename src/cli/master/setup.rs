@@ -1,5 +1,6 @@
 //! `master init` and `master reset`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,6 +188,16 @@ async fn confirm_glusterfs(wanted: &StorageRecord) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a reset costs, in full sentences: somebody has to decide about it.
+fn erased(directory: &Path) -> String {
+    format!(
+        "This erases the controller's state in `{}`: registrations, the cluster's CA, tokens and administrators.\n\
+         After `clusterctl master init` every node has to join again with a new token, and every administrator needs\n\
+         a new file.",
+        directory.display()
+    )
+}
+
 /// `clusterctl master reset`.
 pub(super) async fn reset(settings: &Settings, yes: bool, output: OutputFormat) -> Result<Outcome, Failure> {
     let directory = this_host::controller_dir(settings);
@@ -196,7 +207,7 @@ pub(super) async fn reset(settings: &Settings, yes: bool, output: OutputFormat) 
         return Ok(Outcome::done("nothing-to-do"));
     }
     if !yes {
-        confirm(&format!("This erases the controller's registrations in `{}`.", directory.display()), "reset").await?;
+        confirm(&erased(&directory), "reset").await?;
     }
     // Held until all is gone, so that no controller starts on what is being erased.
     let _held = match Store::<ClusterState>::open(&directory, StoreOptions::default()).await {
@@ -220,6 +231,8 @@ pub(super) async fn reset(settings: &Settings, yes: bool, output: OutputFormat) 
         .reason("state-io")
         .hint("run as root")
     })?;
-    crate::cli::output::print_line("the controller's state is erased; Swarm, volumes and nodes are as they were")?;
+    say(
+        "the controller's state is erased; Swarm, volumes and nodes are as they were\nafter `clusterctl master init`, join every node again with a new token (`clusterctl token create`)",
+    )?;
     Ok(Outcome::done("reset").next("clusterctl master init"))
 }
