@@ -1,4 +1,4 @@
-//! T4: whoever offers a node less than TLS 1.3 gets the opening of TLS and nothing of its request; a token of another
+//! T2, T4: whoever offers a node less than TLS 1.3 gets the opening of TLS and nothing of its request; a token of another
 //! form is not tried.
 
 use std::io::{Read, Write};
