@@ -1,21 +1,29 @@
 //! Registrations per second, beside a peer and the floors, measured in one run and printed as Markdown.
 //!
 //! `cargo bench --bench exchange -- [--rounds 7] [--seconds 3] [--clients 1,64,256] [--prefill 0] [--floors-only]
-//! [--binary PATH] [--serve-arg ARG]...`
+//! [--binary PATH] [--serve-arg ARG]... [--tls] [--flood]`
 //!
-//! With `--binary` a real `clusterctl master serve` is measured (`--serve-arg` adds to its arguments), else this
-//! program itself with the real listener and store and a small state machine. Rounds are interleaved: every contender
-//! has its turn in each, so that a machine that slows down slows all of them. Compare ratios, not rates. Servers run on
-//! the first CPU, clients on the last.
+//! With `--tls` every registration is a full TLS 1.3 handshake with a key of its own and an admission token, and the floor
+//! speaks TLS too. With `--flood` it is ours alone on TLS, without and with 5,000 strangers who use up connections. With
+//! `--binary` a real `clusterctl master serve` is measured (`--serve-arg` adds to its arguments), else this program itself
+//! with the real listener and store and a small state machine. Rounds are interleaved: every contender has its turn in
+//! each, so that a machine that slows down slows all of them. Compare ratios, not rates. Servers run on the first CPU,
+//! clients on the last.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at its first surprise")]
 
+#[path = "exchange/flood.rs"]
+mod flood;
+#[path = "exchange/identities.rs"]
+mod identities;
 #[path = "exchange/load.rs"]
 mod load;
 #[path = "exchange/peers.rs"]
 mod peers;
 #[path = "exchange/servers.rs"]
 mod servers;
+#[path = "exchange/strangers.rs"]
+mod strangers;
 
 use std::time::Duration;
 
@@ -30,6 +38,8 @@ pub(crate) struct Options {
     floors_only: bool,
     binary: Option<String>,
     serve_args: Vec<String>,
+    tls: bool,
+    flood: bool,
 }
 
 fn options() -> Options {
@@ -41,6 +51,8 @@ fn options() -> Options {
         floors_only: false,
         binary: None,
         serve_args: Vec::new(),
+        tls: false,
+        flood: false,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -55,6 +67,8 @@ fn options() -> Options {
                 let arg = value();
                 options.serve_args.push(arg);
             }
+            "--tls" => options.tls = true,
+            "--flood" => (options.tls, options.flood) = (true, true),
             "--floors-only" => options.floors_only = true,
             // Cargo says it.
             "--bench" => {}
@@ -69,13 +83,21 @@ fn main() {
     match (args.next().as_deref(), args.next(), args.next()) {
         (Some("--serve-store"), Some(address), Some(dir)) => return servers::store(&address, dir.as_ref()),
         (Some("--serve-echo"), Some(address), _) => return servers::echo(&address),
+        (Some("--serve-tls-echo"), Some(address), _) => return servers::tls_echo(&address),
+        (Some(flood::ROLE), Some(address), _) => return flood::strangers(&address),
         _ => {}
     }
     let options = options();
     let scratch = scratch();
     print_machine(&options, scratch.path());
 
-    let mut servers = vec![Server::echo()];
+    assert!(!options.tls || options.floors_only || options.binary.is_some(), "--tls and --flood take --binary");
+    if options.flood {
+        let ours = Server::ours(&options, &scratch.path().join("ours"));
+        peers::stay_on_cpu(peers::last_cpu());
+        return flood::compare(&ours, &options);
+    }
+    let mut servers = vec![if options.tls { Server::tls_echo() } else { Server::echo() }];
     if !options.floors_only {
         servers.push(Server::ours(&options, &scratch.path().join("ours")));
         match Server::etcd(&scratch.path().join("etcd")) {
@@ -103,7 +125,7 @@ fn main() {
     for &clients in &options.clients {
         compare(&servers, clients, &options);
     }
-    if let Some(ours) = servers.get_mut(1) {
+    if let Some(ours) = servers.get_mut(1).filter(|_| !options.tls) {
         println!("RSS of ours after all of this: {} MiB; file {} KiB.", ours.rss_kib() / 1024, ours.file_kib());
         let restarted = ours.kill_and_restart();
         println!("kill -9 and restart with that state, to the first registration: {restarted:.1?}.");

@@ -25,7 +25,7 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
-    struct Link(&'static str, #[source] Option<Box<Link>>);
+    struct Link(&'static str, #[source] Option<Box<Self>>);
 
     fn line(links: &[&'static str]) -> String {
         let error = links.iter().rev().fold(None, |cause, words| Some(Box::new(Link(words, cause))));

@@ -4,21 +4,26 @@
 //! `progress` what is shown meanwhile. What a command does is decided elsewhere. The surprising part: no flag that
 //! sets a setting is parsed by clap beyond its text, so that flag, variable and file are judged by one rule.
 
+mod admin_file;
 mod confirm;
-mod controller_socket;
+mod controller_access;
 mod entry;
 mod explain;
 pub mod failure;
 mod flags;
 mod host;
+mod join_address;
 pub mod lab;
 mod master;
 mod node;
 pub mod output;
 pub mod progress;
+mod relative_time;
+mod request;
 mod settings;
 pub mod signals;
 mod this_host;
+mod token;
 mod tooling;
 
 use clap::{Parser, Subcommand};
@@ -43,8 +48,9 @@ Examples:
   On the first host:
     clusterctl master init --enable-glusterfs
     clusterctl master serve
-  On every other host, with the first one's address:
-    clusterctl node join --master 192.168.1.10
+    clusterctl token create
+  On every other host, with the first one's address and that token:
+    clusterctl node join --master 192.168.1.10 --token-file token
   Later, on the first host:
     clusterctl master status
 
@@ -83,6 +89,10 @@ enum Command {
     Master(master::MasterCommand),
     #[command(subcommand, about = node::ABOUT, after_help = node::EXAMPLES)]
     Node(node::NodeCommand),
+    #[command(subcommand, about = token::ABOUT, after_help = token::EXAMPLES)]
+    Token(token::TokenCommand),
+    #[command(subcommand, about = request::ABOUT, after_help = request::EXAMPLES)]
+    Request(request::RequestCommand),
     #[command(about = host::IP_ABOUT, long_about = host::IP_LONG, after_help = host::IP_EXAMPLES)]
     Ip(host::IpArgs),
     #[command(subcommand, about = settings::ABOUT, after_help = settings::EXAMPLES)]

@@ -5,21 +5,31 @@
 //! argument lists of root-owned programs and in rendered files.
 
 mod address;
+mod admission;
+mod fingerprint;
 mod hostname;
 mod node_id;
 mod overlay;
 mod paths;
+mod profile;
+mod proof;
 mod role;
 mod secret;
+mod token;
 mod volume;
 
-pub use address::{AddressError, NodeAddress};
+pub use address::{AddressError, NodeAddress, is_private, is_shared};
+pub use admission::{Admission, AdmissionError};
+pub use fingerprint::{KeyFingerprint, KeyFingerprintError};
 pub use hostname::{Hostname, HostnameError};
 pub use node_id::{NodeId, NodeIdError};
 pub use overlay::{OverlayConfig, OverlayConfigError, OverlayKind, OverlayKindError};
 pub use paths::{AbsolutePath, BrickPath, MountPoint, PathError};
+pub use profile::{ProfileName, ProfileNameError};
+pub use proof::{Proof, ProvenKey, Subject, Validity};
 pub use role::{Role, RoleError};
 pub use secret::Secret;
+pub use token::{JoinToken, JoinTokenError, ShortId, ShortIdError, TokenSecret};
 pub use volume::{VolumeName, VolumeNameError};
 
 /// Implements `Display`, `FromStr`-based serde and `as_str` for a newtype over `String` whose constructor is `parse`.

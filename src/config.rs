@@ -14,12 +14,13 @@ mod values;
 pub mod yaml;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use crate::cluster::{
-    AbsolutePath, BrickPath, Hostname, MountPoint, NodeAddress, OverlayKind, Role, Secret, VolumeName,
+    AbsolutePath, Admission, BrickPath, Hostname, MountPoint, NodeAddress, OverlayKind, Role, Secret, VolumeName,
 };
 
 pub use address::{MasterAddress, MasterAddressError, MasterHost};
@@ -36,6 +37,7 @@ pub struct Settings {
     pub gluster: Gluster,
     pub master: Master,
     pub node: Node,
+    pub admin: Admin,
 }
 
 /// What every command needs.
@@ -121,6 +123,25 @@ pub struct Master {
     pub max_connections_per_address: u32,
     /// Registrations kept at most.
     pub max_nodes: u32,
+    /// Who may become a node.
+    pub admission: Admission,
+    /// Clear text is answered too, to private networks.
+    pub plaintext: bool,
+    pub limits: Limits,
+}
+
+/// How often the controller may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From one address, by clients that have not proved that they are members.
+    pub requests_per_second: u32,
+    pub requests_burst: u32,
+    /// Registrations of one node.
+    pub node_requests_per_second: u32,
+    pub node_requests_burst: u32,
+    /// Wrong tokens under one id from one address, and from one address in all, before no more are tried for a minute.
+    pub token_failures_per_minute: u32,
+    pub token_failures_per_address: u32,
 }
 
 /// A host that joins.
@@ -132,4 +153,14 @@ pub struct Node {
     pub hostname: Option<Hostname>,
     /// How long a join may take in all.
     pub timeout: Duration,
+    /// The admission token, as it was given: not judged yet.
+    pub token: Option<Secret>,
+}
+
+/// Who administers which controller from afar; unset, the one on this host is asked through its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    pub controller: Option<MasterAddress>,
+    /// The administrator's file.
+    pub cert: Option<PathBuf>,
 }

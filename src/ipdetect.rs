@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use crate::cluster::NodeAddress;
+use crate::cluster::{NodeAddress, is_shared};
 
 /// One address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -163,7 +163,7 @@ fn classify(interface: &str, address: Ipv4Addr) -> Class {
         Class::Loopback
     } else if is_container_bridge(interface) {
         Class::ContainerBridge
-    } else if is_cgnat(address) {
+    } else if is_shared(address) {
         Class::Cgnat
     } else if address.is_private() {
         Class::Private
@@ -186,11 +186,6 @@ fn within(interface: &str, default_route: Option<&str>) -> Within {
 /// The device under an alias: `eth0` for `eth0:1`.
 fn device_of(interface: &str) -> &str {
     interface.split_once(':').map_or(interface, |(device, _)| device)
-}
-
-fn is_cgnat(address: Ipv4Addr) -> bool {
-    let [a, b, _, _] = address.octets();
-    a == 100 && (64..128).contains(&b)
 }
 
 /// What Docker, Podman's and Kubernetes' network plug-ins, libvirt and LXC make on a host. A bridge that an

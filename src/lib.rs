@@ -22,9 +22,9 @@
 //! |---|---|
 //! | shell | `cli`, `main` |
 //! | loops | `controller`, `nodeagent`, `converge::{observe, apply}`, `lab` |
-//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::{cli, peers_directory}`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock` |
-//! | decisions | `controller::{admission, gate, assignment, storage_plan, reply, state}`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config` |
-//! | words | `causes`, `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}` |
+//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::{cli, peers_directory}`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock`, `pki` |
+//! | decisions | `controller::{admission, certificates, gate, assignment, limits, storage_plan, reply, state, tokens}`, `controller::removal::plan`, `converge::plan`, `nodeagent::{directive, backoff}`, `ipdetect`, `config`, `pki::{chain, presented, certificate}` |
+//! | words | `causes`, `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}`, `pki::{lifetime, names, provider}` |
 //!
 //! `controller` and `nodeagent` never import each other; they meet in `protocol` and `cluster`. One foreign crate
 //! with a large surface has one file: bollard `providers/swarm/docker.rs`, redb `controller/store/redb.rs`.
@@ -40,5 +40,6 @@ pub mod ipdetect;
 pub mod lab;
 pub mod logging;
 pub mod nodeagent;
+pub mod pki;
 pub mod protocol;
 pub mod providers;

@@ -10,5 +10,6 @@ pub mod directive;
 pub mod facts;
 pub mod identity;
 pub mod join;
+pub mod keyring;
 pub mod leave;
 pub mod membership;

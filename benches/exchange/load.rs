@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::identities::{self, Identities};
 use crate::peers::{self, Server};
 
 /// How a client talks to its server.
@@ -16,6 +17,8 @@ use crate::peers::{self, Server};
 pub(crate) enum Shape {
     /// One JSON object each way on a connection of its own.
     Exchange,
+    /// The same over TLS 1.3: a full handshake in which both sides show a certificate, each client its own.
+    Tls,
     /// An HTTP request on a connection of its own.
     HttpEach,
     /// HTTP requests on one connection for each client.
@@ -43,9 +46,15 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Lets `clients` ask for `time`.
 pub(crate) fn run(server: &Server, shape: Shape, clients: usize, time: Duration) -> Outcome {
+    // Made beforehand: a host makes its key once.
+    let identities = match shape {
+        Shape::Tls => Identities::make(clients, time),
+        Shape::Exchange | Shape::HttpEach | Shape::HttpKept => Identities::default(),
+    };
     let before = (server.cpu(), server.written(), peers::cpu_of_self(), peers::busy_cpu());
     let begun = Instant::now();
-    let (mut times, failures) = drive(server.address(), shape, clients, move |_| begun.elapsed() < time);
+    let target = Target { address: server.address(), token: server.token().to_owned(), identities };
+    let (mut times, failures) = drive(target, shape, clients, move |_| begun.elapsed() < time);
     let elapsed = begun.elapsed().as_secs_f64();
     let after = (server.cpu(), server.written(), peers::cpu_of_self(), peers::busy_cpu());
     assert!(!times.is_empty(), "{} does not answer", server.label(shape));
@@ -68,32 +77,53 @@ pub(crate) fn run(server: &Server, shape: Shape, clients: usize, time: Duration)
 /// Registers `count` nodes as fast as it goes.
 pub(crate) fn prefill(server: &Server, count: u64) -> Duration {
     let begun = Instant::now();
-    drive(server.address(), Shape::Exchange, 64, move |done| done < count);
+    let target = Target { address: server.address(), token: String::new(), identities: Identities::default() };
+    drive(target, Shape::Exchange, 64, move |done| done < count);
     begun.elapsed()
 }
 
-fn drive(
+/// Whom the clients ask, and as whom.
+struct Target {
     address: SocketAddr,
+    /// The admission token that registrations carry; none if it is empty.
+    token: String,
+    identities: Identities,
+}
+
+fn drive(
+    target: Target,
     shape: Shape,
     clients: usize,
     more: impl Fn(u64) -> bool + 'static + Clone,
 ) -> (Vec<u32>, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
+    let target = Rc::new(target);
     let times = Rc::new(RefCell::new(Vec::<u32>::new()));
     let (started, failures) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     for _ in 0..clients {
         let (times, started, failures, more) = (times.clone(), started.clone(), failures.clone(), more.clone());
+        let target = Rc::clone(&target);
         local.spawn_local(async move {
+            let address = target.address;
             let mut kept = None;
             let mut buffer = Vec::with_capacity(4096);
             while more(started.get()) {
                 started.set(started.get() + 1);
                 let n = NEXT.fetch_add(1, Ordering::Relaxed);
+                let identity = (shape == Shape::Tls).then(|| target.identities.take());
                 let begun = Instant::now();
                 let asked = async {
                     match shape {
-                        Shape::Exchange => exchange(address, n, &mut buffer).await,
+                        Shape::Exchange => {
+                            let stream = connect(address, n).await?;
+                            exchange(stream, &registration(n, "", ""), &mut buffer).await
+                        }
+                        Shape::Tls => {
+                            let Some(identity) = &identity else { unreachable!("taken above") };
+                            let stream = identities::handshake(connect(address, n).await?, identity).await?;
+                            exchange(stream, &registration(n, &target.token, &identity.node_id), &mut buffer).await
+                        }
                         Shape::HttpEach => http(&mut connect(address, n).await?, n, &mut buffer).await,
                         Shape::HttpKept => {
                             let stream = match &mut kept {
@@ -125,6 +155,9 @@ async fn connect(address: SocketAddr, n: u64) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     let [.., b, c, d] = n.to_be_bytes();
     socket.bind(([127, 1 + b % 64, c, d.max(1)], 0).into())?;
+    // As the program's own client does: the request follows the handshake's last message, and must not wait for its
+    // acknowledgement, which the server delays.
+    socket.set_nodelay(true)?;
     socket.connect(address).await
 }
 
@@ -138,18 +171,26 @@ fn fields(n: u64) -> String {
     )
 }
 
-/// A registration of 1 KiB.
-fn registration(n: u64) -> String {
+/// A registration of 1 KiB, with a token and a node id where they are not empty.
+fn registration(n: u64, token: &str, node_id: &str) -> String {
     let mut text = fields(n);
+    for (name, value) in [("Token", token), ("NodeId", node_id)] {
+        if !value.is_empty() {
+            text.push_str(&format!(r#""{name}":"{value}","#));
+        }
+    }
     let rest = 1024 - text.len() - r#""Labels":""}"#.len();
     text.push_str(&format!(r#""Labels":"{}"}}"#, "x".repeat(rest)));
     text
 }
 
-async fn exchange(address: SocketAddr, n: u64, buffer: &mut Vec<u8>) -> std::io::Result<()> {
-    let request = registration(n);
-    let mut stream = connect(address, n).await?;
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    request: &str,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<()> {
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     buffer.clear();
     // The reply ends with its line; the connection's end is the server's to bring about.
     while buffer.last() != Some(&b'\n') {

@@ -14,6 +14,8 @@ pub(crate) struct Server {
     address: SocketAddr,
     argv: Vec<String>,
     state: Option<PathBuf>,
+    /// The admission token that registrations on TLS carry.
+    token: String,
     child: Child,
 }
 
@@ -22,6 +24,13 @@ impl Server {
     pub(crate) fn echo() -> Self {
         let address = free_address();
         Self::start("TCP and JSON echo (floor)", &[Shape::Exchange], address, this("--serve-echo", address, None), None)
+    }
+
+    /// The same over TLS: the least that a server does which asks for the client's certificate.
+    pub(crate) fn tls_echo() -> Self {
+        let address = free_address();
+        let argv = this("--serve-tls-echo", address, None);
+        Self::start("TLS 1.3 and JSON echo (floor)", &[Shape::Tls], address, argv, None)
     }
 
     pub(crate) fn ours(options: &Options, dir: &Path) -> Self {
@@ -47,12 +56,19 @@ impl Server {
                     "--log-level",
                     "error",
                 ];
-                let words = std::iter::once(binary.as_str()).chain(fixed);
+                // In clear text there are no tokens.
+                let open: &[&str] = if options.tls { &[] } else { &["--admission", "open", "--plaintext"] };
+                let words = std::iter::once(binary.as_str()).chain(fixed).chain(open.iter().copied());
                 words.map(str::to_owned).chain(options.serve_args.iter().cloned()).collect()
             }
             None => this("--serve-store", address, Some(dir)),
         };
-        Self::start("**ours**", &[Shape::Exchange], address, argv, Some(dir.to_owned()))
+        let shapes: &[Shape] = if options.tls { &[Shape::Tls] } else { &[Shape::Exchange] };
+        let mut server = Self::start("**ours**", shapes, address, argv, Some(dir.to_owned()));
+        if let (true, Some(binary)) = (options.tls, &options.binary) {
+            server.token = token_of(binary, dir);
+        }
+        server
     }
 
     pub(crate) fn etcd(dir: &Path) -> Result<Self, String> {
@@ -89,7 +105,7 @@ impl Server {
         state: Option<PathBuf>,
     ) -> Self {
         let child = spawn(&argv);
-        let server = Self { name: name.to_owned(), shapes, address, argv, state, child };
+        let server = Self { name: name.to_owned(), shapes, address, argv, state, token: String::new(), child };
         server.wait();
         server
     }
@@ -106,6 +122,10 @@ impl Server {
         self.address
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) fn shapes(&self) -> &'static [Shape] {
         self.shapes
     }
@@ -117,6 +137,7 @@ impl Server {
     pub(crate) fn label(&self, shape: Shape) -> String {
         match shape {
             Shape::Exchange => self.name.clone(),
+            Shape::Tls => format!("{}, TLS", self.name),
             Shape::HttpEach => format!("{}, a connection for each put", self.name),
             Shape::HttpKept => format!("{}, connections kept open", self.name),
         }
@@ -174,6 +195,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A token of the running controller for as many nodes as like.
+fn token_of(binary: &str, dir: &Path) -> String {
+    let socket = dir.with_extension("sock");
+    let words = ["token", "create", "--output", "json", "--quiet", "--socket"];
+    #[expect(clippy::disallowed_methods, reason = "a benchmark runs the program as an operator does")]
+    let made = Command::new(binary).args(words).arg(socket).output().unwrap();
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    made["Token"].as_str().unwrap().to_owned()
 }
 
 /// This program as a server.

@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use clusterctl::controller::listener::{Handler, ListenOptions, Listener, Peer};
+use clusterctl::clock::{Clock, SystemClock};
+use clusterctl::controller::listener::{ClearText, Handler, ListenOptions, Listener, Peer};
 use clusterctl::controller::store::{Machine, RecordError, RowChange, Store, StoreOptions};
+use clusterctl::pki::{Authority, ServerTls};
 use clusterctl::protocol::registration::{RawRequest, Request};
 use clusterctl::protocol::reply::{Reply, Status};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 #[derive(Serialize, Deserialize, Clone)]
@@ -84,7 +86,11 @@ impl Handler for Registry {
 #[tokio::main]
 pub(crate) async fn store(address: &str, dir: &Path) {
     let store = Store::open(dir, StoreOptions::default()).await.unwrap();
-    let options = ListenOptions { tcp: vec![address.parse().unwrap()], ..ListenOptions::default() };
+    let options = ListenOptions {
+        tcp: vec![address.parse().unwrap()],
+        clear_text: ClearText::Private,
+        ..ListenOptions::default()
+    };
     let listener = Listener::bind(&options).await.unwrap();
     let (_stop, stopped) = watch::channel(false);
     listener.serve(Arc::new(Registry(store)), stopped).await;
@@ -93,24 +99,51 @@ pub(crate) async fn store(address: &str, dir: &Path) {
 /// The least that such a server does: accept, read, decode, encode, write, close.
 #[tokio::main]
 pub(crate) async fn echo(address: &str) {
+    let listener = listener(address);
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        tokio::spawn(answer(stream));
+    }
+}
+
+/// The same after a handshake of the same configuration as ours.
+#[tokio::main]
+pub(crate) async fn tls_echo(address: &str) {
+    let scratch = tempfile::tempdir().unwrap();
+    let authority = Authority::create(scratch.path(), "echo", SystemClock.now()).unwrap();
+    let tls = ServerTls::new(Arc::new(authority), Arc::new(SystemClock)).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
+    let listener = listener(address);
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let accepting = acceptor.accept(stream);
+        tokio::spawn(async move {
+            if let Ok(stream) = accepting.await {
+                answer(stream).await;
+            }
+        });
+    }
+}
+
+fn listener(address: &str) -> tokio::net::TcpListener {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(address.parse().unwrap()).unwrap();
-    let listener = socket.listen(4096).unwrap();
-    loop {
-        let Ok((mut stream, _)) = listener.accept().await else { continue };
-        tokio::spawn(async move {
-            let mut bytes = Vec::with_capacity(2048);
-            while !bytes.ends_with(b"}") {
-                if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
-                    return;
-                }
-            }
-            if serde_json::from_slice::<RawRequest>(&bytes).is_ok() {
-                let mut line = reply();
-                line.push(b'\n');
-                stream.write_all(&line).await.ok();
-            }
-        });
+    socket.listen(4096).unwrap()
+}
+
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut bytes = Vec::with_capacity(2048);
+    while !bytes.ends_with(b"}") {
+        if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+            return;
+        }
+    }
+    if serde_json::from_slice::<RawRequest>(&bytes).is_ok() {
+        let mut line = reply();
+        line.push(b'\n');
+        // A client that is gone has had its turn.
+        stream.write_all(&line).await.ok();
+        stream.shutdown().await.ok();
     }
 }

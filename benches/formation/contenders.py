@@ -29,7 +29,9 @@ class Clusterctl:
         began = time.monotonic()
         # All at the same moment: a controller waits for its Swarm, and a join for its controller.
         address = ["--advertise-addr", lab.address("h1")]
-        lab.start("h1", "clusterctl", "master", "serve", "--enable-glusterfs", *address, log=self.work / "serve.log")
+        # Nobody is asked for a token, as there is none before `master init` has ended; all exchanges are on TLS.
+        lab.start("h1", "clusterctl", "master", "serve", "--enable-glusterfs", "--admission", "open", *address,
+                  log=self.work / "serve.log")
         self.master = f"{lab.address('h1')}:{port}"
         init = ("h1", ["clusterctl", "master", "init", *address])
         lab.at_once([init, *((host, self.join(host)) for host in FORMED)])

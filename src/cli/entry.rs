@@ -61,7 +61,13 @@ fn execute(cli: Cli) -> Result<Outcome, Failure> {
         Command::Man(args) => return tooling::man(args),
         Command::Version => return tooling::version(format),
         Command::ProbeMount(args) => host::probe_mount(args),
-        Command::Master(_) | Command::Node(_) | Command::Ip(_) | Command::Config(_) | Command::Lab(_) => {}
+        Command::Master(_)
+        | Command::Node(_)
+        | Command::Token(_)
+        | Command::Request(_)
+        | Command::Ip(_)
+        | Command::Config(_)
+        | Command::Lab(_) => {}
     }
     let loaded = sources::load(cli.global.config.as_deref(), &Environment::of_process(), flags(&cli))?;
     let _guard = logging::init(&loaded.settings.common.log)
@@ -86,6 +92,8 @@ fn flags(cli: &Cli) -> Flags {
     match &cli.command {
         Command::Master(command) => command.collect(&mut flags),
         Command::Node(command) => command.collect(&mut flags),
+        Command::Token(command) => command.collect(&mut flags),
+        Command::Request(command) => command.collect(&mut flags),
         Command::Ip(_)
         | Command::Config(_)
         | Command::Lab(_)
@@ -103,8 +111,19 @@ fn acts_on_settings(command: &Command) -> bool {
         Command::Master(MasterCommand::Init(_) | MasterCommand::Serve(_))
         | Command::Node(NodeCommand::Join(_))
         | Command::Config(_) => true,
-        Command::Master(MasterCommand::Status(_) | MasterCommand::Reset(_))
-        | Command::Node(NodeCommand::Leave(_) | NodeCommand::Status(_) | NodeCommand::Remove(_))
+        Command::Master(
+            MasterCommand::Status(_) | MasterCommand::Cert(_) | MasterCommand::Admin(_) | MasterCommand::Reset(_),
+        )
+        | Command::Node(
+            NodeCommand::Leave(_)
+            | NodeCommand::Status(_)
+            | NodeCommand::List(_)
+            | NodeCommand::Show(_)
+            | NodeCommand::Remove(_)
+            | NodeCommand::Replace(_),
+        )
+        | Command::Token(_)
+        | Command::Request(_)
         | Command::Ip(_)
         | Command::Lab(_)
         | Command::Completions(_)
@@ -129,6 +148,8 @@ async fn dispatch(command: Command, loaded: Loaded, format: OutputFormat) -> Res
         Command::Master(command @ MasterCommand::Serve(_)) => command.run(loaded.settings, format).await,
         Command::Master(command) => until_signal(command.run(loaded.settings, format)).await,
         Command::Node(command) => until_signal(command.run(loaded.settings, format)).await,
+        Command::Token(command) => until_signal(command.run(loaded.settings, format)).await,
+        Command::Request(command) => until_signal(command.run(loaded.settings, format)).await,
         Command::Lab(args) => {
             let ran = async { lab::run(args, format.is_structured()).await.map(|()| Outcome::printed()) };
             until_signal(async { ran.await.map_err(|error| Failure::from_anyhow(error, Exit::Waiting)) }).await

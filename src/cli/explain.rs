@@ -1,5 +1,6 @@
 //! Errors of the layers below, said to the operator: exit code, reason and the way out.
 
+use super::controller_access::RemoteError;
 use super::{Exit, Failure};
 use crate::controller::init::InitError;
 use crate::controller::listener::ListenError;
@@ -12,6 +13,8 @@ use crate::nodeagent::client::ClientError;
 use crate::nodeagent::conversation::ConversationError;
 use crate::nodeagent::join::JoinError;
 use crate::nodeagent::leave::LeaveError;
+use crate::pki::TlsClientError;
+use crate::protocol::reply::Reason;
 use crate::providers::overlay::OverlayError;
 use crate::providers::swarm::SwarmError;
 
@@ -51,6 +54,13 @@ pub(super) fn serve(error: ServeError) -> Failure {
         ServeError::Commit(_) => {
             Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("see whether the disk is full (`df -h`), then start it again")
         }
+        ServeError::Authority(_) => Failure::new(Exit::StorageUnsafe, error).reason("authority").hint(
+            "nothing was changed; run as root, or restore the file from a backup: with another CA no node would know this controller",
+        ),
+        ServeError::AuthorityLost { .. } => Failure::new(Exit::StorageUnsafe, error).reason("authority-lost").hint(
+            "nothing was changed; restore the directory from a backup. Without one every node has to join again with a new token: `clusterctl master reset`, then `clusterctl master init`",
+        ),
+        ServeError::Tls(_) => Failure::new(Exit::Bug, error).reason("bug").hint("please report this"),
         ServeError::OwnHost(refusal) => {
             let (reason, hint) = (refusal.code(), refusal.hint());
             Failure::new(Exit::InvalidInput, ServeError::OwnHost(refusal)).reason(reason).hint(hint)
@@ -78,6 +88,7 @@ pub(super) fn init(error: InitError) -> Failure {
         InitError::Worker | InitError::Pending => Failure::new(Exit::ForeignSwarm, error)
             .reason("foreign-swarm")
             .hint("run `clusterctl master init` on a manager of that Swarm; or, if this host is to leave it, `docker swarm leave` first"),
+        InitError::Random(_) => Failure::new(Exit::Waiting, error).reason("no-randomness").hint("the host is early in its boot; run this again"),
         InitError::Locked => locked(error),
         InitError::Broken(_) => Failure::new(Exit::QuorumLost, error)
             .reason("swarm-error")
@@ -131,7 +142,7 @@ pub(super) fn leave(error: LeaveError) -> Failure {
         LeaveError::Unreachable(error) => unreachable(error),
         LeaveError::Refused { ref code, ref hint, .. } => {
             let (code, hint) = (code.clone(), hint.clone());
-            Failure::new(Exit::InvalidInput, error).reason(code).hint(hint)
+            Failure::new(refusal(&code), error).reason(code).hint(hint)
         }
         LeaveError::HoldsBrick { ref volume } => {
             let hint = format!("nothing was changed; move the brick to another host first: `gluster volume replace-brick {volume} ...`, then leave");
@@ -140,6 +151,9 @@ pub(super) fn leave(error: LeaveError) -> Failure {
         LeaveError::LastManager | LeaveError::Quorum { .. } => Failure::new(Exit::QuorumLost, error)
             .reason("last-manager")
             .hint("nothing was changed; promote another host first: `docker node promote HOST`; to give the Swarm up, `docker swarm leave --force`"),
+        LeaveError::NotDemoted => Failure::new(Exit::Waiting, error)
+            .reason("not-demoted")
+            .hint("the host is still in the Swarm; leave again in a moment; `docker node ls` on a manager shows how things stand"),
         LeaveError::Brick(_) => Failure::new(Exit::StorageUnsafe, error).reason("brick-unreadable").hint("nothing was changed; run as root"),
         LeaveError::Mount(_) | LeaveError::Persistence(_) => Failure::new(Exit::StorageUnsafe, error)
             .reason("unmount-failed")
@@ -151,18 +165,77 @@ pub(super) fn leave(error: LeaveError) -> Failure {
     }
 }
 
+/// The exit code for a refusal of the controller's, by the refusal's code.
+pub(super) fn refusal(code: &str) -> Exit {
+    match code {
+        "clock-skew" | "too-many-nodes" | "too-many-failures" | "overloaded" => Exit::Waiting,
+        "swarm-unavailable" | "swarm-no-leader" | "tasks-running" | "not-demoted" | "not-yet" => Exit::Waiting,
+        "rotation-under-way" => Exit::Waiting,
+        "tls-required" | "not-permitted" | "pending-approval" | "token-refused" | "role-not-granted" => Exit::Auth,
+        "key-required" | "key-mismatch" | "node-removed" | "removed" | "request-rejected" => Exit::Auth,
+        "certificate-expired" => Exit::Auth,
+        "last-manager" | "quorum" => Exit::QuorumLost,
+        "holds-brick" | "no-authority" | "no-certificate" => Exit::StorageUnsafe,
+        _ => Exit::InvalidInput,
+    }
+}
+
+/// A controller elsewhere that an administrator could not ask.
+pub(super) fn remote(error: RemoteError) -> Failure {
+    match error {
+        RemoteError::Client(error) => unreachable_elsewhere(error),
+        RemoteError::Credentials { .. } | RemoteError::NoAuthority { .. } => Failure::new(Exit::InvalidInput, error)
+            .reason("admin-cert")
+            .hint("`clusterctl master admin create NAME --out FILE` on the master makes a new one"),
+    }
+}
+
+/// What [`unreachable`] says to a host, said to an administrator: nobody joins, and the file says where and whom to ask.
+fn unreachable_elsewhere(error: ClientError) -> Failure {
+    let (exit, reason, hint) = match &error {
+        ClientError::Tls { source: TlsClientError::Chain(_), .. } => (
+            Exit::Auth,
+            "other-authority",
+            "nothing was sent: the CA there is none of those in the file of `--admin-cert`; see that `--controller` names the right one; if its CA was replaced, `clusterctl master admin create NAME --out FILE` on the master makes a new file",
+        ),
+        ClientError::Tls { source: TlsClientError::OldVersion, .. } => (
+            Exit::Incompatible,
+            "tls-version",
+            "nothing was sent; see what answers at that address, and that nothing in between changes TLS",
+        ),
+        ClientError::Clock { .. } => (
+            Exit::Waiting,
+            "clock-skew",
+            "set the clocks of this host and the master's with `timedatectl set-ntp true`, then run this again",
+        ),
+        error if error.is_final() => (
+            Exit::InvalidInput,
+            "not-a-controller",
+            "`--controller` must name the host and port of `clusterctl master serve` (7000 unless `--listen` says otherwise); without it, the file of `--admin-cert` says which",
+        ),
+        _ => (
+            Exit::Waiting,
+            "controller-unreachable",
+            "is `clusterctl master serve` running there, and does a firewall let its port through? `--controller` names another address than the file of `--admin-cert`",
+        ),
+    };
+    Failure::new(exit, error).reason(reason).hint(hint)
+}
+
 /// A controller that does not answer as hoped.
 fn conversation(error: ConversationError) -> Failure {
     match error {
         ConversationError::Unreachable(error) => unreachable(error),
         ConversationError::Refused { ref code, ref hint, .. } => {
             let (code, hint) = (code.clone(), hint.clone());
-            let exit = match code.as_str() {
-                "clock-skew" | "too-many-nodes" => Exit::Waiting,
-                "tls-required" | "not-permitted" | "pending-approval" => Exit::Auth,
-                _ => Exit::InvalidInput,
-            };
-            Failure::new(exit, error).reason(code).hint(hint)
+            Failure::new(refusal(&code), error).reason(code).hint(hint)
+        }
+        ConversationError::TimedOut { ref reason, .. } if *reason == Reason::PendingApproval.as_str() => {
+            let reason = reason.clone();
+            Failure::new(Exit::Waiting, error)
+                .reason(reason)
+                .hint("let it in with `clusterctl request approve ID` on the master (`clusterctl request list` shows the id and the key), then join again; or join with a token of `clusterctl token create`")
+                .next("clusterctl node join")
         }
         ConversationError::TimedOut { ref reason, .. } => {
             let reason = reason.clone();
@@ -175,6 +248,25 @@ fn conversation(error: ConversationError) -> Failure {
 }
 
 fn unreachable(error: ClientError) -> Failure {
+    match &error {
+        ClientError::Tls { source: TlsClientError::Chain(_), .. } => {
+            return Failure::new(Exit::Auth, error).reason("other-authority").hint(
+                "nothing was sent; compare with `clusterctl master cert show` on the master: if its CA was replaced or is a new cluster's, join with a new token, or remove `/var/lib/clusterctl/node/authorities` (`node/authorities` in the `--state-dir`) to trust whom you compared; else look for who answers at that address",
+            );
+        }
+        ClientError::Tls { source: TlsClientError::OldVersion, .. } => {
+            return Failure::new(Exit::Incompatible, error)
+                .reason("tls-version")
+                .hint("nothing was sent; see what answers at that address, and that nothing in between changes TLS");
+        }
+        ClientError::Clock { .. } => {
+            return Failure::new(Exit::Waiting, error)
+                .reason("clock-skew")
+                .hint("set the clocks with `timedatectl set-ntp true` on both hosts, then join again")
+                .next("clusterctl node join");
+        }
+        _ => {}
+    }
     if error.is_final() {
         return Failure::new(Exit::InvalidInput, error)
             .reason("not-a-controller")
@@ -295,3 +387,6 @@ fn swarm(error: &SwarmError) -> (Exit, &'static str, &'static str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

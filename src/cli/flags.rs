@@ -7,8 +7,9 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::OutputFormat;
-use crate::cluster::Secret;
+use crate::cluster::{ProfileName, Role, Secret};
 use crate::config::layer::Flags;
+use crate::protocol::registration::RawRequest;
 
 const HEADING: &str = "Options of every command";
 
@@ -156,6 +157,12 @@ pub(super) struct ControllerArgs {
     /// Address and port to listen on for nodes [default: 0.0.0.0:7000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Who may join: holders of a token (others are asked about), only who is approved, or everybody [default: token]
+    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["token", "approve", "open"]))]
+    admission: Option<String>,
+    /// Answer clients without TLS too, from private networks
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    plaintext: Option<String>,
     /// Let no node in before the minimum has registered
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     wait_for_minimum: Option<String>,
@@ -171,9 +178,71 @@ impl ControllerArgs {
     pub(super) fn collect(&self, flags: &mut Flags) {
         flags.set("master.advertise_addr", "--advertise-addr", self.advertise_addr.as_ref());
         flags.set("master.listen", "--listen", self.listen.as_ref());
+        flags.set("master.admission", "--admission", self.admission.as_ref());
+        flags.set("master.plaintext", "--plaintext", self.plaintext.as_ref());
         flags.set("master.wait_for_minimum", "--wait-for-minimum", self.wait_for_minimum.as_ref());
         flags.set("master.min_managers", "--min-managers", self.min_managers.as_ref());
         flags.set("master.min_workers", "--min-workers", self.min_workers.as_ref());
+    }
+}
+
+/// Which controller is asked, for commands that administer it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "From another host than the master")]
+pub(super) struct AccessArgs {
+    /// The administrator's file; without one, the controller on this host is asked
+    #[arg(long, value_name = "FILE")]
+    admin_cert: Option<String>,
+    /// The controller to ask [default: the one in the administrator's file]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    controller: Option<String>,
+}
+
+impl AccessArgs {
+    pub(super) fn collect(&self, flags: &mut Flags) {
+        flags.set("admin.cert", "--admin-cert", self.admin_cert.as_ref());
+        flags.set("admin.controller", "--controller", self.controller.as_ref());
+    }
+}
+
+/// What a token or an approval grants.
+#[derive(Debug, Args)]
+pub(super) struct GrantArgs {
+    /// What a host may be in the Swarm
+    #[arg(long, value_name = "ROLE", value_parser = str::parse::<Role>)]
+    role: Option<Role>,
+    /// A profile that a host gets; may be given several times
+    #[arg(long = "profile", value_name = "PROFILE", value_parser = ProfileName::parse)]
+    profiles: Vec<ProfileName>,
+}
+
+impl GrantArgs {
+    pub(super) fn add_to(&self, request: &mut RawRequest) {
+        request.role = self.role.map(|role| role.to_string()).unwrap_or_default();
+        request.profiles = self.profiles.iter().map(ToString::to_string).collect();
+    }
+}
+
+/// What lets a node in.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Admission")]
+pub(super) struct TokenArgs {
+    /// The admission token; others on this host can see it in the list of processes
+    #[arg(long, value_name = "TOKEN", value_parser = secret, conflicts_with = "token_file")]
+    pub(super) token: Option<Secret>,
+    /// File that holds the admission token; `-` reads it from stdin
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// Whether the command line itself has a token.
+    pub(super) fn is_given(&self) -> bool {
+        self.token.is_some() || self.token_file.is_some()
+    }
+
+    pub(super) fn collect(&self, flags: &mut Flags) {
+        flags.set("node.token", "--token", self.token.as_ref().map(Secret::reveal));
     }
 }
 

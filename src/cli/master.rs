@@ -1,12 +1,14 @@
 //! `clusterctl master`: the host that decides. Types and help, and one function for each command.
 
+mod admin;
+mod cert;
 mod serve;
 mod setup;
 mod status;
 
 use clap::{Args, Subcommand};
 
-use super::flags::{ControllerArgs, OverlayArgs, StorageArgs};
+use super::flags::{AccessArgs, ControllerArgs, OverlayArgs, StorageArgs};
 use super::{Failure, Outcome, OutputFormat};
 use crate::config::Settings;
 use crate::config::layer::Flags;
@@ -18,7 +20,9 @@ Examples:
   clusterctl master init                     start a cluster on this host
   clusterctl master init --enable-glusterfs  with a shared directory
   clusterctl master serve                    let other hosts join
-  clusterctl master status                   who has joined, as what";
+  clusterctl master status                   who has joined, as what
+  clusterctl master cert show                the cluster's certificates
+  clusterctl master admin create alice --out alice.json";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -29,6 +33,10 @@ pub(super) enum MasterCommand {
     Serve(ServeArgs),
     #[command(about = "Show the nodes of the cluster", long_about = STATUS_LONG, after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    #[command(subcommand, about = cert::ABOUT, after_help = cert::EXAMPLES)]
+    Cert(cert::CertCommand),
+    #[command(subcommand, about = admin::ABOUT, after_help = admin::EXAMPLES)]
+    Admin(admin::AdminCommand),
     #[command(about = "Forget all registrations", long_about = RESET_LONG, after_help = RESET_EXAMPLES)]
     Reset(ResetArgs),
 }
@@ -53,15 +61,17 @@ Examples:
   clusterctl master serve --listen 192.168.1.10:7000
   clusterctl master serve --wait-for-minimum --min-managers 1 --min-workers 2";
 const STATUS_LONG: &str = "\
-Asks the controller on this host for the nodes it knows: their Swarm role and state, whether they hold data or only \
+Asks the controller for the nodes it knows: their Swarm role and state, whether they hold data or only \
 mount it, and what is wrong where something is. The controller must be running.";
 const STATUS_EXAMPLES: &str = "\
 Examples:
   clusterctl master status
   clusterctl master status --output json";
 const RESET_LONG: &str = "\
-Erases what the controller on this host knows: registrations and the record of the cluster. The Swarm, the shared \
-storage and its data, and all other hosts stay as they are. The controller must not be running.";
+Erases what the controller on this host knows: registrations, the record of the cluster, its CA, and with that every \
+token and every administrator's file. The Swarm, the shared storage and its data, and all other hosts stay as they \
+are, but no node trusts the controller that `clusterctl master init` makes afterwards: each has to join again with a \
+new token. The controller must not be running.";
 const RESET_EXAMPLES: &str = "\
 Examples:
   clusterctl master reset          asks first
@@ -88,7 +98,10 @@ pub(super) struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {}
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct ResetArgs {
@@ -106,7 +119,10 @@ impl MasterCommand {
                 storage.collect(flags);
                 overlay.collect(flags);
             }
-            Self::Status(StatusArgs {}) | Self::Reset(ResetArgs { .. }) => {}
+            Self::Status(StatusArgs { access }) => access.collect(flags),
+            Self::Cert(command) => command.collect(flags),
+            Self::Admin(command) => command.collect(flags),
+            Self::Reset(ResetArgs { .. }) => {}
         }
     }
 
@@ -114,8 +130,10 @@ impl MasterCommand {
         match self {
             Self::Init(_) => setup::init(&settings, output).await,
             Self::Serve(_) => serve::run(&settings).await,
-            Self::Status(StatusArgs {}) => status::run(&settings, output).await,
-            Self::Reset(args) => setup::reset(&settings, args.yes).await,
+            Self::Status(_) => status::run(&settings, output).await,
+            Self::Cert(command) => command.run(&settings, output).await,
+            Self::Admin(command) => command.run(&settings, output).await,
+            Self::Reset(args) => setup::reset(&settings, args.yes, output).await,
         }
     }
 }

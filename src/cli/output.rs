@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Write};
 
 use comfy_table::{ContentArrangement, presets};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Exit, Failure};
 use crate::logging::escape;
@@ -64,6 +65,17 @@ pub fn print_value(format: OutputFormat, value: &impl Serialize) -> Result<(), F
         }
     };
     print(&text)
+}
+
+/// A value of the controller's answer as a cell: nothing for what is not there, a list with commas.
+#[must_use]
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
 }
 
 /// A table without borders: headings in upper case, columns two spaces apart, no trailing spaces, never wrapped.

@@ -60,6 +60,32 @@ fn parses_the_specifications_commands() {
 }
 
 #[test]
+fn parses_the_commands_of_administration() {
+    for line in [
+        "clusterctl token create",
+        "clusterctl token create --role manager --profile core --profile dns --node h3 --uses 3 --expires 7d",
+        "clusterctl token list -o json --admin-cert alice.json --controller 10.0.0.1:7000",
+        "clusterctl token revoke K3X5Q7AB",
+        "clusterctl request list --output yaml",
+        "clusterctl request approve k3x5q7ab --role worker --profile core",
+        "clusterctl request reject k3x5q7ab --reason x",
+        "clusterctl node list --admin-cert alice.json",
+        "clusterctl node show abcdefghijklmnopqrstuvwxyz",
+        "clusterctl node remove h3 --force --yes",
+        "clusterctl node replace h3",
+        "clusterctl node join --master h1 --token-file -",
+        "clusterctl node join --master h1 --token CCTL1-x",
+        "clusterctl master status --controller h1",
+        "clusterctl master cert show",
+        "clusterctl master cert rotate --yes",
+        "clusterctl master cert rotate --now --yes",
+        "clusterctl master admin create alice --out alice.json",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
 fn refuses_what_contradicts_itself() {
     for line in [
         "clusterctl",
@@ -70,6 +96,21 @@ fn refuses_what_contradicts_itself() {
         "clusterctl master serve --log-level info --quiet",
         "clusterctl node join --min-workers 2",
         "clusterctl nodes",
+        "clusterctl token create --role boss",
+        "clusterctl token create --profile Core",
+        "clusterctl token create --uses 0",
+        "clusterctl token create --expires 24",
+        "clusterctl token create --node -x",
+        "clusterctl token revoke",
+        "clusterctl token revoke CCTL1-x",
+        "clusterctl request approve h3",
+        "clusterctl request reject k3x5q7ab",
+        "clusterctl node show a_b",
+        "clusterctl node join --token x --token-file y",
+        "clusterctl node join --admin-cert alice.json",
+        "clusterctl master admin create alice",
+        "clusterctl master admin create a/b --out x",
+        "clusterctl master cert",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -88,9 +129,16 @@ fn help_fits_terminals() {
     });
 }
 
-/// S2-38, T15: what `--overlay-config` says is not in anything that is printed for debugging.
+/// S2-38, T15: what `--overlay-config` and `--token` say is not in anything that is printed for debugging.
 #[test]
 fn secrets_of_flags_are_not_shown() {
-    let cli = parse("clusterctl master init --overlay-provider netbird --overlay-config canary").unwrap();
-    assert!(!format!("{cli:?}").contains("canary"));
+    for line in [
+        "clusterctl master init --overlay-provider netbird --overlay-config canary",
+        "clusterctl node join --master h1 --token canary",
+    ] {
+        assert!(!format!("{:?}", parse(line).unwrap()).contains("canary"), "{line}");
+    }
+    // Nor in what clap says about the rest of the line.
+    let error = parse("clusterctl node join --token canary --token-file x").unwrap_err();
+    assert!(!error.to_string().contains("canary"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Addresses under which nodes reach each other.
+//! Addresses under which nodes reach each other, and which of them are private.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -59,6 +59,28 @@ impl NodeAddress {
     pub fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }
+
+    /// Whether it is in 172.17.0.0/16, which Docker gives to its bridge on every host unless it is told otherwise: the
+    /// same address then is a container on each of them.
+    #[must_use]
+    pub fn is_on_docker_bridge(self) -> bool {
+        matches!(self.0.octets(), [172, 17, _, _])
+    }
+}
+
+/// Whether an address is of a private network: loopback, RFC 1918 or [shared](is_shared). Of IPv6 loopback alone.
+#[must_use]
+pub fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || is_shared(address),
+        IpAddr::V6(address) => address.is_loopback(),
+    }
+}
+
+/// 100.64.0.0/10 (RFC 6598), which carriers and overlay networks hand out.
+#[must_use]
+pub fn is_shared(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [100, 64..=127, _, _])
 }
 
 impl std::fmt::Display for NodeAddress {
@@ -97,6 +119,7 @@ impl From<NodeAddress> for IpAddr {
 mod tests {
     use super::*;
 
+    /// T12: nobody is made to connect where no host of a cluster is.
     #[test]
     fn accepts_and_refuses() {
         for text in ["10.0.0.1", "100.64.0.9", "127.0.0.1", "8.8.8.8"] {
@@ -116,6 +139,34 @@ mod tests {
             "10.0.0.1 ",
         ] {
             assert!(NodeAddress::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn private_networks_end_where_they_end() {
+        for (address, private) in [
+            ("127.0.0.1", true),
+            ("127.255.1.2", true),
+            ("::1", true),
+            ("10.0.0.1", true),
+            ("172.16.0.1", true),
+            ("172.31.255.255", true),
+            ("172.32.0.1", false),
+            ("192.168.1.1", true),
+            ("192.169.1.1", false),
+            ("100.64.0.1", true),
+            ("100.127.255.255", true),
+            ("100.63.255.255", false),
+            ("100.128.0.0", false),
+            ("::ffff:192.168.1.1", true),
+            ("::ffff:8.8.8.8", false),
+            ("169.254.1.1", false),
+            ("0.0.0.0", false),
+            ("8.8.8.8", false),
+            ("fd00::1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_private(address.parse().unwrap()), private, "{address}");
         }
     }
 }

@@ -110,6 +110,7 @@ text_newtype!(MountPoint, PathError);
 mod tests {
     use super::*;
 
+    /// T10: no path leads out of the roots by its text alone.
     #[test]
     fn bricks_lie_below_the_roots() {
         for text in ["/data/clusterctl/bricks/shared", "/srv/gfs/0001/brick", "/mnt/x"] {
@@ -132,6 +133,11 @@ mod tests {
             "/data/-x",
             "/data/a\nb",
             "/var/lib/docker/x",
+            "/proc/self/root/data/x",
+            "/data/./x",
+            "/data/x/..",
+            "//data/x",
+            "/data/x\0",
         ] {
             assert!(BrickPath::parse(text).is_err(), "{text}");
         }

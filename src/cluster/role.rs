@@ -24,6 +24,18 @@ impl Role {
             Self::Worker => "worker",
         }
     }
+
+    /// Whether who may be this may also be `other`: a manager may be a worker.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self == other || self == Self::Manager
+    }
+
+    /// The greater of the two.
+    #[must_use]
+    pub fn or_greater(self, other: Self) -> Self {
+        if self.covers(other) { self } else { other }
+    }
 }
 
 impl std::fmt::Display for Role {

@@ -2,6 +2,7 @@
 //! exists or is on a local disk is for those who use it.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys;
@@ -10,7 +11,7 @@ use super::problem::Problem;
 use super::values::{
     boolean, duration, listen_address, log_format, log_level, networks, number, overlay_provider, replica, socket_path,
 };
-use super::{Common, ConfigError, Gluster, LogSettings, Master, Node, Overlay, Settings};
+use super::{Admin, Common, ConfigError, Gluster, Limits, LogSettings, Master, Node, Overlay, Settings};
 use crate::cluster::{AbsolutePath, OverlayKind, Secret};
 
 /// Checks every value and how they go together.
@@ -64,7 +65,15 @@ impl Reader<'_> {
         let gluster = self.gluster();
         let master = self.master();
         let node = self.node();
-        Some(Settings { common: common?, overlay: overlay?, gluster: gluster?, master: master?, node: node? })
+        let admin = self.admin();
+        Some(Settings {
+            common: common?,
+            overlay: overlay?,
+            gluster: gluster?,
+            master: master?,
+            node: node?,
+            admin: admin?,
+        })
     }
 
     fn common(&mut self) -> Option<Common> {
@@ -117,6 +126,9 @@ impl Reader<'_> {
         let max_connections_per_address =
             self.required("master.max_connections_per_address", |text| number(text, 1, 1_000_000));
         let max_nodes = self.required("master.max_nodes", |text| number(text, 1, 10_000_000));
+        let admission = self.required("master.admission", str::parse);
+        let plaintext = self.required("master.plaintext", boolean);
+        let limits = self.limits();
         Some(Master {
             listen: listen?,
             advertise_addr: advertise_addr?,
@@ -126,6 +138,27 @@ impl Reader<'_> {
             max_connections: max_connections?,
             max_connections_per_address: max_connections_per_address?,
             max_nodes: max_nodes?,
+            admission: admission?,
+            plaintext: plaintext?,
+            limits: limits?,
+        })
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        let mut rate = |name: &str| self.required(name, |text| number(text, 1, 1_000_000));
+        let requests_per_second = rate("master.requests_per_second");
+        let requests_burst = rate("master.requests_burst");
+        let node_requests_per_second = rate("master.node_requests_per_second");
+        let node_requests_burst = rate("master.node_requests_burst");
+        let token_failures_per_minute = rate("master.token_failures_per_minute");
+        let token_failures_per_address = rate("master.token_failures_per_address");
+        Some(Limits {
+            requests_per_second: requests_per_second?,
+            requests_burst: requests_burst?,
+            node_requests_per_second: node_requests_per_second?,
+            node_requests_burst: node_requests_burst?,
+            token_failures_per_minute: token_failures_per_minute?,
+            token_failures_per_address: token_failures_per_address?,
         })
     }
 
@@ -136,7 +169,15 @@ impl Reader<'_> {
         let hostname = self.optional("node.hostname", str::parse);
         let day = Duration::from_secs(24 * 3600);
         let timeout = self.required("node.timeout", |text| duration(text, Duration::from_secs(1), day));
-        Some(Node { master: master?, role: role?, ip: ip?, hostname: hostname?, timeout: timeout? })
+        // Only `node join` reads it: a damaged one is no reason for other commands to fail.
+        let token = self.optional("node.token", |text| Ok::<_, String>(Secret::new(text)));
+        Some(Node { master: master?, role: role?, ip: ip?, hostname: hostname?, timeout: timeout?, token: token? })
+    }
+
+    fn admin(&mut self) -> Option<Admin> {
+        let controller = self.optional("admin.controller", str::parse);
+        let cert = self.optional("admin.cert", |text| Ok::<_, String>(PathBuf::from(text)));
+        Some(Admin { controller: controller?, cert: cert? })
     }
 
     /// The value of a key that has a default. `None` once it is reported.
@@ -197,7 +238,7 @@ fn within(inner: &str, outer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Role;
+    use crate::cluster::{Admission, Role};
     use crate::config::layer::{self, Flags};
     use crate::config::{LogFormat, LogLevel};
 
@@ -227,6 +268,11 @@ mod tests {
         assert_eq!(settings.master.listen.to_string(), "0.0.0.0:7000");
         assert!(!settings.master.wait_for_minimum);
         assert_eq!((settings.master.max_connections, settings.master.max_connections_per_address), (2048, 64));
+        assert_eq!((settings.master.admission, settings.master.plaintext), (Admission::Token, false));
+        let limits = settings.master.limits;
+        assert_eq!((limits.requests_per_second, limits.requests_burst), (20, 100));
+        assert_eq!((limits.node_requests_per_second, limits.node_requests_burst), (1, 10));
+        assert_eq!((limits.token_failures_per_minute, limits.token_failures_per_address), (20, 200));
         assert_eq!(settings.node.timeout, Duration::from_secs(600));
         assert_eq!(settings.node.master, None);
         assert!(doubts(&settings).is_empty());
@@ -249,13 +295,23 @@ mod tests {
             ("master.advertise_addr", "10.0.0.1"),
             ("master.min_managers", "3"),
             ("master.wait_for_minimum", "true"),
+            ("master.admission", "Approve"),
+            ("master.plaintext", "on"),
+            ("master.node_requests_burst", "50"),
             ("node.master", "h1"),
             ("node.role", "Manager"),
             ("node.ip", "10.0.0.2"),
             ("node.hostname", "H2"),
             ("node.timeout", "2h"),
+            ("node.token", "hush"),
+            ("admin.controller", "10.0.0.1"),
+            ("admin.cert", "alice.json"),
         ])
         .unwrap();
+        assert_eq!(settings.node.token.as_ref().map(Secret::reveal), Some("hush"));
+        assert_eq!(settings.admin.controller.as_ref().unwrap().to_string(), "10.0.0.1:7000");
+        assert_eq!(settings.admin.cert.as_deref(), Some(std::path::Path::new("alice.json")));
+        assert!(!format!("{settings:?}").contains("hush"));
         assert_eq!(settings.common.log.level, LogLevel::Warn);
         assert_eq!(settings.common.log.format, LogFormat::Json);
         assert_eq!(settings.overlay.config.unwrap().reveal(), "key");
@@ -264,6 +320,8 @@ mod tests {
         let networks: Vec<String> = settings.gluster.auth_allow_cidrs.iter().map(ToString::to_string).collect();
         assert_eq!(networks, ["10.0.0.0/8", "192.168.0.0/16"]);
         assert_eq!(settings.master.min_managers, 3);
+        assert_eq!((settings.master.admission, settings.master.plaintext), (Admission::Approve, true));
+        assert_eq!(settings.master.limits.node_requests_burst, 50);
         assert_eq!(settings.node.master.unwrap().to_string(), "h1:7000");
         assert_eq!(settings.node.role, Some(Role::Manager));
         assert_eq!(settings.node.hostname.unwrap().as_str(), "h2");
@@ -341,9 +399,14 @@ mod tests {
             ("master.listen", "localhost:7000"),
             ("master.advertise_addr", "0.0.0.0"),
             ("master.max_connections", "0"),
+            ("master.admission", "everybody"),
+            ("master.plaintext", "maybe"),
+            ("master.requests_per_second", "0"),
+            ("master.token_failures_per_minute", "-1"),
             ("node.timeout", "0s"),
             ("node.hostname", "a_b"),
             ("node.ip", "fd00::1"),
+            ("admin.controller", "0.0.0.0:7000"),
         ] {
             let key: &'static str = keys::find(key).unwrap().name;
             let complaint = complaint(&[(key, text)]);

@@ -1,5 +1,6 @@
 //! Every key of the settings, once: its name in the file, its flag, its default and what it is for. The variable's
-//! name follows from the key's: `gluster.volume` is `CLUSTERCTL_GLUSTER_VOLUME`.
+//! name follows from the key's: `gluster.volume` is `CLUSTERCTL_GLUSTER_VOLUME`. The surprising part are the few that
+//! have a shorter one, because people type them.
 
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,12 +13,17 @@ pub struct Key {
     pub default: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// The variable's name, where it does not follow from the key's.
+    pub variable: Option<&'static str>,
 }
 
 impl Key {
     /// The environment variable that sets it.
     #[must_use]
     pub fn variable(&self) -> String {
+        if let Some(variable) = self.variable {
+            return variable.to_owned();
+        }
         format!("{VARIABLE_PREFIX}{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
 }
@@ -28,11 +34,11 @@ pub const VARIABLE_PREFIX: &str = "CLUSTERCTL_";
 pub const CONFIG_VARIABLE: &str = "CLUSTERCTL_CONFIG";
 
 const fn key(name: &'static str, flag: &'static str, default: &'static str) -> Key {
-    Key { name, flag: Some(flag), default, secret: false }
+    Key { name, flag: Some(flag), default, secret: false, variable: None }
 }
 
 const fn no_flag(name: &'static str, default: &'static str) -> Key {
-    Key { name, flag: None, default, secret: false }
+    Key { name, flag: None, default, secret: false, variable: None }
 }
 
 /// All keys, in the order in which they are shown.
@@ -44,7 +50,7 @@ pub const KEYS: &[Key] = &[
     key("log.file", "--log-file", ""),
     key("log.format", "--log-format", "text"),
     key("overlay.provider", "--overlay-provider", "none"),
-    Key { name: "overlay.config", flag: Some("--overlay-config"), default: "", secret: true },
+    Key { secret: true, ..key("overlay.config", "--overlay-config", "") },
     key("gluster.enabled", "--enable-glusterfs / --disable-glusterfs", ""),
     key("gluster.volume", "--volume", "shared"),
     key("gluster.brick", "--brick", "/data/clusterctl/bricks/shared"),
@@ -62,11 +68,22 @@ pub const KEYS: &[Key] = &[
     no_flag("master.max_connections", "2048"),
     no_flag("master.max_connections_per_address", "64"),
     no_flag("master.max_nodes", "200000"),
+    key("master.admission", "--admission", "token"),
+    key("master.plaintext", "--plaintext", "false"),
+    no_flag("master.requests_per_second", "20"),
+    no_flag("master.requests_burst", "100"),
+    no_flag("master.node_requests_per_second", "1"),
+    no_flag("master.node_requests_burst", "10"),
+    no_flag("master.token_failures_per_minute", "20"),
+    no_flag("master.token_failures_per_address", "200"),
     key("node.master", "--master", ""),
     key("node.role", "--role", ""),
     key("node.ip", "--ip", ""),
     key("node.hostname", "--hostname", ""),
     key("node.timeout", "--timeout", "10m"),
+    Key { secret: true, variable: Some("CLUSTERCTL_TOKEN"), ..key("node.token", "--token / --token-file", "") },
+    Key { variable: Some("CLUSTERCTL_CONTROLLER"), ..key("admin.controller", "--controller", "") },
+    key("admin.cert", "--admin-cert", ""),
 ];
 
 /// The key of that name.
@@ -117,12 +134,45 @@ pub fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    /// The table of the README has a row for every key, with its flags and its default, and no other row.
+    #[test]
+    fn the_readme_names_every_key() {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("\n## Settings\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let rows: Vec<Vec<&str>> = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.split('|').skip(1).map(str::trim).collect())
+            .collect();
+        let mut named: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+        let mut known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known);
+        for row in &rows {
+            let key = find(row[0].trim_matches('`')).unwrap();
+            let flags: Vec<&str> = key.flag.map(|flags| flags.split(" / ").collect()).unwrap_or_default();
+            let shown: Vec<&str> =
+                row[1].split(", ").map(|flag| flag.trim_matches('`')).filter(|flag| !flag.is_empty()).collect();
+            assert_eq!(shown, flags, "{}", key.name);
+            if key.default.is_empty() {
+                assert!(!row[2].contains('`'), "{}: there is no default", key.name);
+            } else {
+                assert_eq!(row[2], format!("`{}`", key.default), "{}", key.name);
+            }
+        }
+    }
+
     #[test]
     fn variables_follow_from_keys() {
         assert_eq!(find("gluster.volume").unwrap().variable(), "CLUSTERCTL_GLUSTER_VOLUME");
         // S2-22, S2-23: these two are named by the specification.
         assert_eq!(find("log.file").unwrap().variable(), "CLUSTERCTL_LOG_FILE");
         assert_eq!(find("log.level").unwrap().variable(), "CLUSTERCTL_LOG_LEVEL");
+        assert_eq!(find("node.token").unwrap().variable(), "CLUSTERCTL_TOKEN");
+        assert_eq!(find("admin.controller").unwrap().variable(), "CLUSTERCTL_CONTROLLER");
+        assert!(KEYS.iter().all(|key| key.variable().starts_with(VARIABLE_PREFIX)));
         let mut variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
         variables.sort();
         variables.dedup();

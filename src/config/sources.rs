@@ -119,7 +119,8 @@ fn read_settings_file(
         Ok(text) => {
             let (file, wrong) = yaml::from_yaml(&shown, &text);
             problems.extend(wrong);
-            if file.contains_key("overlay.config") && readable_by_others(&path) {
+            let holds_secret = KEYS.iter().any(|key| key.secret && file.contains_key(key.name));
+            if holds_secret && readable_by_others(&path) {
                 doubts.push(format!("{shown} holds a secret and others can read it: `chmod 600 {shown}`"));
             }
             file
@@ -240,13 +241,16 @@ mod tests {
     #[test]
     fn a_readable_file_with_a_secret_is_said() {
         let directory = tempfile::tempdir().unwrap();
-        let path = write(&directory, "c.yaml", "overlay:\n  provider: netbird\n  config: hush\n");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let loaded = load(Some(&path), &Environment::default(), Flags::default()).unwrap();
-        assert!(loaded.doubts.iter().any(|doubt| doubt.contains("chmod 600")), "{:?}", loaded.doubts);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let loaded = load(Some(&path), &Environment::default(), Flags::default()).unwrap();
-        assert_eq!(loaded.doubts, [] as [String; 0]);
+        for secret in ["overlay:\n  provider: netbird\n  config: hush\n", "node:\n  token: hush\n"] {
+            let path = write(&directory, "c.yaml", secret);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+            let loaded = load(Some(&path), &Environment::default(), Flags::default()).unwrap();
+            assert!(loaded.doubts.iter().any(|doubt| doubt.contains("chmod 600")), "{:?}", loaded.doubts);
+            assert!(!format!("{loaded:?}").contains("hush"));
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let loaded = load(Some(&path), &Environment::default(), Flags::default()).unwrap();
+            assert_eq!(loaded.doubts, [] as [String; 0]);
+        }
     }
 
     /// The files that users start from are right, and the long one names every key with its default.

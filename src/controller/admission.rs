@@ -1,152 +1,303 @@
-//! May a node come in, and as what? A pure function of state, policy, registration and time.
-
-use std::net::IpAddr;
+//! May a node come in, and as what? A pure function of state, rules, registration and caller.
+//!
+//! [`admit`] says yes with the command's parts, "not yet" with the request that is to be filed, or no with the reason.
+//! A yes is not the last word: the state judges the warrant again when the command is applied, since another node may
+//! have taken the last use of the token meanwhile.
+//!
+//! What would surprise: a member needs nothing to come again, and whatever token it still shows is not looked at; and an
+//! approval that is there lets a node in whatever token it shows.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::command::AdmittedNode;
-use super::state::{ClusterState, Conflict};
-use crate::cluster::{AddressError, Hostname, NodeAddress, Role};
+use super::command::{AdmittedNode, Decision, RequestTerms, Warrant};
+use super::state::{ClusterState, Conflict, NodeRecord, RequestRecord, RequestStatus, TokenRecord};
+use super::tokens;
+use crate::cluster::{KeyFingerprint, NodeAddress, ProfileName, Role, ShortId};
 use crate::protocol::registration::Registration;
 
-/// Who is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// Everybody, in the role that they ask for.
-    Open,
-}
+mod identity;
+mod refusal;
+
+pub use crate::cluster::Admission;
+pub use identity::{Caller, Standing, answers_clear_text, needs_certificate, speaks_for};
+pub use refusal::Refusal;
+
+use identity::{Speaker, judge_address};
 
 /// The controller's rules for admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     pub admission: Admission,
+    /// Clear text is answered too, to private networks.
+    pub plaintext: bool,
     /// No more nodes than this.
     pub max_nodes: u32,
 }
 
-/// Where a registration comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// A connection from that address.
-    Remote(IpAddr),
-    /// The controller's own host: its unix socket, or the controller itself.
-    Local,
-}
-
-/// Why a node is not let in. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("the name `{hostname}` belongs to another node")]
-    HostnameTaken { hostname: Hostname },
-    #[error("the address {address} belongs to the node `{holder}`")]
-    AddressTaken { address: NodeAddress, holder: Hostname },
-    #[error("the node registers {claimed} but speaks from {source_address}")]
-    AddressMismatch { claimed: NodeAddress, source_address: IpAddr },
-    #[error("a loopback address ({0}) names no host that others can reach")]
-    Loopback(NodeAddress),
-    #[error("the address that the request comes from cannot be a node's: {0}")]
-    Source(AddressError),
-    #[error("the node's clock differs from the controller's by {} s ({direction})", .seconds)]
-    ClockSkew { seconds: i64, direction: &'static str },
-    #[error("the cluster has {0} nodes, the most that `master.max_nodes` allows")]
-    Full(u32),
-}
-
-impl Refusal {
-    /// The error code on the wire.
+impl Policy {
+    /// What the operator has to know about it, if it lets in more than those who were let in by name.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::HostnameTaken { .. } => "hostname-taken",
-            Self::AddressTaken { .. } => "address-taken",
-            Self::AddressMismatch { .. } => "address-mismatch",
-            Self::Loopback(_) => "loopback-address",
-            Self::Source(_) => "bad-address",
-            Self::ClockSkew { .. } => "clock-skew",
-            Self::Full(_) => "too-many-nodes",
+    pub fn warning(&self) -> Option<&'static str> {
+        match (self.admission, self.plaintext) {
+            (Admission::Token | Admission::Approve, false) => None,
+            (Admission::Token | Admission::Approve, true) => Some(
+                "clear text is answered to private networks: who is approved there is told apart by name and address alone, and its Swarm token can be read on the way",
+            ),
+            (Admission::Open, false) => Some(
+                "admission is open: whoever reaches this port joins in the role that it asks for and is handed the Swarm's token, which is root on every host; keep it inside a trusted network",
+            ),
+            (Admission::Open, true) => Some(
+                "admission is open and clear text is answered: whoever reaches this port joins in the role that it asks for and is handed the Swarm's token, which is root on every host, and whoever can read the traffic has it too; keep it inside a trusted network",
+            ),
         }
     }
+}
 
-    /// The way out.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::HostnameTaken { hostname } => format!(
-                "two hosts with one name: pass `--hostname`; if `{hostname}` was re-installed, run `clusterctl node remove {hostname}` on the master's host, then join again"
-            ),
-            Self::AddressTaken { holder, .. } => format!(
-                "give one of the two another address; if `{holder}` is gone, run `clusterctl node remove {holder}` on the master's host"
-            ),
-            Self::AddressMismatch { source_address, .. } => format!(
-                "pass `--ip {source_address}`, or reach the master through the network that the other address is in"
-            ),
-            Self::Loopback(_) | Self::Source(_) => {
-                "pass the address that the other hosts reach this one at: `--ip`".to_owned()
-            }
-            Self::ClockSkew { .. } => "set the clocks of both hosts (`timedatectl`, NTP), then join again".to_owned(),
-            Self::Full(_) => "raise `master.max_nodes` and restart the controller".to_owned(),
-        }
-    }
+/// What a registration is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    pub policy: Policy,
+    /// The CAs that nodes may pin: a token of another one is over. Empty if there is none.
+    pub authorities: &'a [KeyFingerprint],
+    pub now: Timestamp,
+}
+
+/// What is decided about a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It comes in, by that right, unless the state has moved on.
+    Admit {
+        node: Box<AdmittedNode>,
+        warrant: Warrant,
+        key: Option<KeyFingerprint>,
+    },
+    /// It waits for an administrator. `filed` is the request that is on record already, if it says just this.
+    Pending {
+        request: Box<RequestTerms>,
+        filed: Option<ShortId>,
+    },
+    Refuse(Refusal),
 }
 
 /// The largest difference between the clocks of node and controller.
 const MAX_SKEW: SignedDuration = SignedDuration::from_secs(300);
 
 /// Judges a registration.
+#[must_use]
+pub fn admit(state: &ClusterState, rules: &Rules<'_>, registration: &Registration, caller: Caller<'_>) -> Verdict {
+    judge(state, rules, registration, caller).unwrap_or_else(Verdict::Refuse)
+}
+
+/// Judges the controller's own host, or one that root registers there: it comes in as asked, if there is a place.
 ///
 /// # Errors
-/// The reason why the node is not let in.
-pub fn admit(
+/// Its clock, name or address cannot be.
+pub fn admit_locally(
     state: &ClusterState,
-    policy: Policy,
+    rules: &Rules<'_>,
     registration: &Registration,
-    source: Source,
-    now: Timestamp,
 ) -> Result<AdmittedNode, Refusal> {
-    if let Some(sent_at) = registration.sent_at {
-        let skew = sent_at.duration_since(now);
-        if skew.abs() > MAX_SKEW {
-            let direction = if skew.is_positive() { "it is ahead" } else { "it is behind" };
-            return Err(Refusal::ClockSkew { seconds: skew.abs().as_secs(), direction });
+    judge_clock(registration.sent_at, rules.now)?;
+    let applicant = Applicant::new(state, rules, registration, Caller::Local)?;
+    let role = registration.role.or(applicant.member.map(|known| known.role)).unwrap_or(Role::Worker);
+    let node = applicant.node(role);
+    applicant.judge_place(&node)?;
+    Ok(node)
+}
+
+fn judge(
+    state: &ClusterState,
+    rules: &Rules<'_>,
+    registration: &Registration,
+    caller: Caller<'_>,
+) -> Result<Verdict, Refusal> {
+    if caller == Caller::Local {
+        let node = admit_locally(state, rules, registration)?;
+        return Ok(Verdict::Admit { node: Box::new(node), warrant: Warrant::Local, key: None });
+    }
+    judge_clock(registration.sent_at, rules.now)?;
+    let applicant = Applicant::new(state, rules, registration, caller)?;
+    match applicant.decide()? {
+        Decided::Come { role, warrant } => {
+            let node = applicant.node(role);
+            applicant.judge_place(&node)?;
+            Ok(Verdict::Admit { node: Box::new(node), warrant, key: applicant.speaker.key })
         }
-    }
-    let id = registration.who.key();
-    let known = state.node(&id);
-    if known.is_none() && state.counts().managers + state.counts().workers >= policy.max_nodes {
-        return Err(Refusal::Full(policy.max_nodes));
-    }
-    let address = judge_address(registration.address, source)?;
-    let Admission::Open = policy.admission;
-    let node = AdmittedNode {
-        id,
-        keyed: registration.who.node_id.is_some(),
-        hostname: registration.who.hostname.clone(),
-        address,
-        role: registration.role.or(known.map(|known| known.role)).unwrap_or(Role::Worker),
-        facts: registration.facts.clone(),
-    };
-    match state.conflict(&node) {
-        None => Ok(node),
-        Some(Conflict::Hostname { .. }) => Err(Refusal::HostnameTaken { hostname: node.hostname }),
-        Some(Conflict::Address { holder }) => Err(Refusal::AddressTaken { address, holder }),
+        Decided::Ask { profiles, role } => {
+            applicant.judge_place(&applicant.node(role.unwrap_or(Role::Worker)))?;
+            let request = RequestTerms { role, ..applicant.request(profiles) };
+            let same = |filed: &&RequestRecord| filed.terms == request && !filed.is_over(rules.now);
+            let filed = state.request_like(&request).filter(same);
+            Ok(Verdict::Pending { filed: filed.map(|filed| filed.id.clone()), request: Box::new(request) })
+        }
     }
 }
 
-/// The address of the node: what it asks for, or where it speaks from. In clear text with open admission nothing
-/// else vouches for an address, so the two must agree; the controller's own host may name any of its addresses.
-fn judge_address(claimed: Option<NodeAddress>, source: Source) -> Result<NodeAddress, Refusal> {
-    let source_address = match source {
-        Source::Local => None,
-        Source::Remote(address) => Some(address).filter(|address| !address.is_loopback()),
-    };
-    match (claimed, source_address) {
-        (Some(claimed), None) => Ok(claimed),
-        (Some(claimed), Some(_)) if claimed.is_loopback() => Err(Refusal::Loopback(claimed)),
-        (Some(claimed), Some(source_address)) if source_address.to_canonical() != IpAddr::from(claimed) => {
-            Err(Refusal::AddressMismatch { claimed, source_address })
+fn judge_clock(sent_at: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
+    let skew = sent_at.map_or(SignedDuration::ZERO, |sent_at| sent_at.duration_since(now));
+    if skew.abs() <= MAX_SKEW {
+        return Ok(());
+    }
+    let direction = if skew.is_positive() { "it is ahead" } else { "it is behind" };
+    Err(Refusal::ClockSkew { seconds: skew.abs().as_secs(), direction })
+}
+
+/// A registration with what is known about who sent it.
+struct Applicant<'a> {
+    state: &'a ClusterState,
+    rules: &'a Rules<'a>,
+    registration: &'a Registration,
+    caller: Caller<'a>,
+    address: NodeAddress,
+    speaker: Speaker,
+    /// What is on record, if it is the same node.
+    member: Option<&'a NodeRecord>,
+}
+
+enum Decided {
+    Come { role: Role, warrant: Warrant },
+    Ask { role: Option<Role>, profiles: Vec<ProfileName> },
+}
+
+impl<'a> Applicant<'a> {
+    fn new(
+        state: &'a ClusterState,
+        rules: &'a Rules<'a>,
+        registration: &'a Registration,
+        caller: Caller<'a>,
+    ) -> Result<Self, Refusal> {
+        let speaker = caller.identify(state, rules.policy, &registration.who)?;
+        let on_record = state.node(&speaker.id);
+        let address = judge_address(registration.address, on_record, caller, rules.policy)?;
+        // Without a key, and without everybody being let in, it is the same client at the same address alone.
+        let trusted = caller == Caller::Local || rules.policy.admission == Admission::Open;
+        let member = on_record.filter(|known| speaker.keyed || trusted || known.address == address);
+        Ok(Self { state, rules, registration, caller, address, speaker, member })
+    }
+
+    /// By what right it comes in, if by any.
+    fn decide(&self) -> Result<Decided, Refusal> {
+        let asked = self.registration.role;
+        if let Some(known) = self.member
+            && known.granted.covers(asked.unwrap_or(known.role))
+            && self.state.may_be_called(known, &self.registration.who.hostname)
+        {
+            return Ok(Decided::Come { role: asked.unwrap_or(known.role), warrant: Warrant::Member });
         }
-        (Some(claimed), Some(_)) => Ok(claimed),
-        (None, Some(address)) => NodeAddress::parse(&address.to_canonical().to_string()).map_err(Refusal::Source),
-        (None, None) => Err(Refusal::Source(AddressError::NotIpv4(String::new()))),
+        // From here on it wants what it was not granted yet: to come in, to be more, or to have another name.
+        let terms = self.request(Vec::new());
+        let counts = |request: &&RequestRecord| request.is_about(&terms) && !request.is_over(self.rules.now);
+        let request = self.state.request_like(&terms).filter(counts);
+        let decision = request.and_then(|request| match &request.status {
+            RequestStatus::Pending => None,
+            RequestStatus::Decided { decision, .. } => Some((&request.id, decision)),
+        });
+        if let Some((id, Decision::Approve { role, .. })) = decision {
+            return self.within(*role, Warrant::Request(id.clone()));
+        }
+        let token = self.token()?;
+        match (self.rules.policy.admission, token) {
+            (Admission::Token, Some(token)) => self.by_token(token),
+            (Admission::Open, Some(token)) if token.terms.role.covers(asked.unwrap_or(token.terms.role)) => {
+                self.by_token(token)
+            }
+            (Admission::Open, _) => {
+                self.not_removed()?;
+                Ok(Decided::Come { role: asked.unwrap_or(Role::Worker), warrant: Warrant::Open })
+            }
+            (Admission::Token | Admission::Approve, None) => {
+                self.not_removed()?;
+                if let (Some(known), Some(asked)) = (self.member, asked)
+                    && !known.granted.covers(asked)
+                {
+                    return Err(Refusal::Role { asked });
+                }
+                not_rejected(decision)?;
+                Ok(Decided::Ask { role: asked, profiles: Vec::new() })
+            }
+            (Admission::Approve, Some(token)) => {
+                // It is refused what its token does not grant before anybody is asked.
+                self.by_token(token)?;
+                not_rejected(decision)?;
+                Ok(Decided::Ask {
+                    role: Some(asked.unwrap_or(token.terms.role)),
+                    profiles: token.terms.profiles.clone(),
+                })
+            }
+        }
+    }
+
+    /// The token that it shows, which must be good.
+    fn token(&self) -> Result<Option<&'a TokenRecord>, Refusal> {
+        let Some(presented) = &self.registration.token else { return Ok(None) };
+        let Rules { authorities, now, .. } = *self.rules;
+        let token = tokens::judge(self.state, presented, &self.registration.who.hostname, authorities, now)
+            .map_err(Refusal::Token)?;
+        match self.state.tombstone(&self.speaker.id) {
+            Some(stone) if !stone.yields_to(token) => Err(Refusal::Removed { hostname: stone.hostname.clone() }),
+            Some(_) | None => Ok(Some(token)),
+        }
+    }
+
+    fn by_token(&self, token: &TokenRecord) -> Result<Decided, Refusal> {
+        self.within(token.terms.role, Warrant::Token(token.terms.id.clone()))
+    }
+
+    /// What is asked for, within what is granted; asking for nothing takes it all.
+    fn within(&self, granted: Role, warrant: Warrant) -> Result<Decided, Refusal> {
+        let role = self.registration.role.unwrap_or(granted);
+        if granted.covers(role) { Ok(Decided::Come { role, warrant }) } else { Err(Refusal::Role { asked: role }) }
+    }
+
+    fn not_removed(&self) -> Result<(), Refusal> {
+        match self.state.tombstone(&self.speaker.id) {
+            Some(stone) => Err(Refusal::Removed { hostname: stone.hostname.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is room for it, under its name and at its address.
+    fn judge_place(&self, node: &AdmittedNode) -> Result<(), Refusal> {
+        let (max, now) = (self.rules.policy.max_nodes, self.rules.now);
+        let takes_a_place = self.state.node(&node.id).is_none() && self.state.succeeded_by(node, now).is_none();
+        match self.state.conflict(node, now) {
+            None if takes_a_place && self.state.counts().total() >= max => Err(Refusal::Full(max)),
+            None => Ok(()),
+            Some(Conflict::Hostname { .. }) => Err(Refusal::HostnameTaken { hostname: node.hostname.clone() }),
+            Some(Conflict::Address { holder }) => Err(Refusal::AddressTaken { address: node.address, holder }),
+        }
+    }
+
+    fn request(&self, profiles: Vec<ProfileName>) -> RequestTerms {
+        RequestTerms {
+            node_id: self.speaker.id.clone(),
+            hostname: self.registration.who.hostname.clone(),
+            address: self.address,
+            source: self.caller.source().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+            key: self.speaker.key,
+            role: self.registration.role,
+            profiles,
+        }
+    }
+
+    fn node(&self, role: Role) -> AdmittedNode {
+        AdmittedNode {
+            id: self.speaker.id.clone(),
+            keyed: self.speaker.keyed,
+            hostname: self.registration.who.hostname.clone(),
+            address: self.address,
+            role,
+            facts: self.registration.facts.clone(),
+        }
     }
 }
+
+fn not_rejected(decision: Option<(&ShortId, &Decision)>) -> Result<(), Refusal> {
+    match decision {
+        Some((_, Decision::Reject { reason })) => Err(Refusal::Rejected { reason: reason.clone() }),
+        Some((_, Decision::Approve { .. })) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

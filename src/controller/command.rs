@@ -1,33 +1,160 @@
 //! Changes to the controller's state, as data. Time and ids travel inside a command, so that applying it again gives
 //! the same state. Commands are journaled: a variant's meaning never changes, new ones are added at the end.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{BrickPath, Hostname, MountPoint, NodeAddress, NodeId, Role, VolumeName};
+use crate::cluster::{
+    BrickPath, Hostname, KeyFingerprint, MountPoint, NodeAddress, NodeId, ProfileName, Role, ShortId, VolumeName,
+};
 use crate::protocol::registration::{Facts, NodeReport};
 
 /// One change to the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// The cluster gets its id; a second one changes nothing.
-    Initialise { cluster_id: String, at: Timestamp },
+    Initialise {
+        cluster_id: String,
+        at: Timestamp,
+    },
     /// The Swarm that this cluster is.
-    RecordSwarm { swarm: SwarmRecord },
+    RecordSwarm {
+        swarm: SwarmRecord,
+    },
     /// What the shared volume is to be; `None` switches it off for nodes that come.
-    ConfigureStorage { storage: Option<StorageRecord> },
-    /// An admitted node: new, or known and changed.
-    Register { node: AdmittedNode, at: Timestamp },
-    /// A node left, or was removed.
-    Deregister { id: NodeId, at: Timestamp },
+    ConfigureStorage {
+        storage: Option<StorageRecord>,
+    },
+    /// An admitted node: new, or known and changed, as the first version wrote it. Admission was open then.
+    Register {
+        node: AdmittedNode,
+        at: Timestamp,
+    },
+    /// A node left. It may come again as any other.
+    Deregister {
+        id: NodeId,
+        at: Timestamp,
+    },
     /// What a node found on its host.
-    Report { id: NodeId, report: NodeReport },
+    Report {
+        id: NodeId,
+        report: NodeReport,
+    },
     /// The minimum was reached; the gate stays open for these thresholds.
-    LatchGate { thresholds: Thresholds },
+    LatchGate {
+        thresholds: Thresholds,
+    },
     /// A change to the volume is about to be tried, so that its traces can be told from others' later.
-    RecordIntent { intent: StorageIntent },
+    RecordIntent {
+        intent: StorageIntent,
+    },
     /// The change was seen to be complete.
     ClearIntent,
+    /// A node comes in, or comes again and has changed. Whether the warrant holds is judged again when the command is
+    /// applied, and a token's use is counted with it.
+    Admit {
+        node: AdmittedNode,
+        warrant: Warrant,
+        key: Option<KeyFingerprint>,
+        at: Timestamp,
+    },
+    /// An administrator removed a node: its key opens nothing any more.
+    Remove {
+        id: NodeId,
+        at: Timestamp,
+    },
+    /// The node's host name may be taken by another key, once.
+    AllowReplacement {
+        id: NodeId,
+        at: Timestamp,
+    },
+    CreateToken {
+        token: TokenTerms,
+        at: Timestamp,
+    },
+    RevokeToken {
+        id: ShortId,
+        at: Timestamp,
+    },
+    /// A node asks to be let in. If it says something else than before, that takes the place of what it said, under the
+    /// new id: an id stands for what an administrator was shown.
+    FileRequest {
+        id: ShortId,
+        request: RequestTerms,
+        at: Timestamp,
+    },
+    DecideRequest {
+        id: ShortId,
+        decision: Decision,
+        at: Timestamp,
+    },
+    /// An administrator's key.
+    CreateAdmin {
+        name: String,
+        key: KeyFingerprint,
+        at: Timestamp,
+    },
+    RevokeAdmin {
+        name: String,
+        at: Timestamp,
+    },
+}
+
+/// By what right a node comes in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Warrant {
+    /// It is a member, and keeps what it was granted.
+    Member,
+    /// Everybody is let in.
+    Open,
+    /// It is the controller's own host, or was registered there by root.
+    Local,
+    Token(ShortId),
+    /// An approved request.
+    Request(ShortId),
+}
+
+/// A token as it is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenTerms {
+    pub id: ShortId,
+    /// SHA-256 of its secret.
+    pub digest: [u8; 32],
+    /// The most that its bearer may be.
+    pub role: Role,
+    pub profiles: Vec<ProfileName>,
+    /// The only host name that it admits.
+    pub node: Option<Hostname>,
+    /// How many nodes it admits; 0 means any number.
+    pub uses: u32,
+    pub expires_at: Timestamp,
+    /// The CA that its bearers pin.
+    pub pin: KeyFingerprint,
+}
+
+/// What a node that asks to be let in says and has proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestTerms {
+    pub node_id: NodeId,
+    pub hostname: Hostname,
+    pub address: NodeAddress,
+    /// Where the request came from.
+    pub source: IpAddr,
+    /// The key that it proved; clients of the first implementation have none.
+    pub key: Option<KeyFingerprint>,
+    /// What it asks to be.
+    pub role: Option<Role>,
+    /// What the token grants that it brought.
+    pub profiles: Vec<ProfileName>,
+}
+
+/// What an administrator decided about a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decision {
+    Approve { role: Role, profiles: Vec<ProfileName> },
+    Reject { reason: String },
 }
 
 /// A node as admission let it in.

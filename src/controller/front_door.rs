@@ -3,36 +3,55 @@
 //! Nothing here waits for Docker or GlusterFS longer than the cached view of the Swarm takes to refresh; pool and
 //! volume are changed by [`reconcile`](super::reconcile) alone, which is woken and not waited for. Every answer that
 //! speaks of a change leaves after the change is on disk.
+//!
+//! What opens what: a node's requests are believed on TLS for its key, in clear text as far as admission's rules go;
+//! administration is for root on this host and for administrators that the state knows. A reply with the Swarm's token
+//! or the overlay's settings is composed in one place, for nodes on record alone.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::net::SocketAddrV4;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::admission::{self, Policy, Refusal, Source};
+use super::admission::{Caller, Policy, Refusal, answers_clear_text};
+use super::certificates::CertificateIssuer;
 use super::command::{Command, Thresholds};
 use super::gate::{self, Gate};
+use super::limits::{Limits, TooSoon};
 use super::listener::{Handler, ListenerMonitor, Peer};
-use super::overview::{self, Counters};
+use super::overview::Counters;
 use super::reply::{Answer, StorageView, SwarmView, compose};
-use super::state::{ClusterState, Conflict, Effect, NodeRecord, StorageRole};
+use super::state::{ClusterState, NodeRecord, StorageRole};
 use super::store::{CommitError, Store};
 use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
-use crate::cluster::NodeId;
-use crate::cluster::OverlayConfig;
-use crate::protocol::registration::{Identity, NodeReport, RawRequest, Registration, Request};
+use crate::cluster::{NodeId, OverlayConfig, Proof, Subject, Validity};
+use crate::protocol::registration::{RawRequest, Request};
 use crate::protocol::reply::{ErrorReply, Reason, Reply, Status};
 use crate::providers::gluster::Brick;
+use crate::providers::swarm::SwarmEngine;
+
+mod administration;
+mod listings;
+mod memory;
+mod questions;
+mod registration;
+
+pub use memory::Memory;
 
 /// The controller's answers.
 pub struct FrontDoor {
     pub store: Store<ClusterState>,
     pub policy: Policy,
+    /// The cluster's certificate authority; without one there is no TLS, and there are no tokens.
+    pub certificates: Option<Arc<dyn CertificateIssuer>>,
+    /// This host's engine, through which nodes are taken out of the Swarm.
+    pub engine: Arc<dyn SwarmEngine>,
+    /// Where nodes reach this controller.
+    pub own: SocketAddrV4,
     /// The minimum, if the controller was told to wait for one.
     pub need: Option<Thresholds>,
     pub overlay: OverlayConfig,
@@ -46,21 +65,44 @@ pub struct FrontDoor {
     pub counters: Arc<Counters>,
     /// What the listener counts; set once it is bound.
     pub listener: OnceLock<ListenerMonitor>,
-    /// A digest of the last line logged for each node, so that only changes are logged.
-    pub said: Mutex<HashMap<NodeId, u64>>,
+    pub limits: Mutex<Limits>,
+    /// From when the limits count their time.
+    pub started: Instant,
+    pub memory: Memory,
 }
 
 /// An answer before it is bytes.
 enum Outcome {
     Reply(Box<Reply>),
-    Error(ErrorReply),
+    Error(Box<ErrorReply>),
     Value(serde_json::Value),
+}
+
+impl Outcome {
+    fn error(reply: ErrorReply) -> Self {
+        Self::Error(Box::new(reply))
+    }
+}
+
+/// What a caller has a right to, whatever it says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Party {
+    /// Root on this host.
+    Local,
+    /// An administrator that the state knows.
+    Admin(String),
+    /// A node on record that proves its key.
+    Member(NodeId),
+    Stranger,
 }
 
 #[async_trait::async_trait]
 impl Handler for FrontDoor {
     async fn answer(&self, request: RawRequest, peer: Peer) -> Vec<u8> {
-        let outcome = self.outcome(request, peer).await;
+        let mut outcome = self.outcome(request, &peer).await;
+        if let Peer::Tls { .. } = peer {
+            self.stamp(&mut outcome);
+        }
         let bytes = match &outcome {
             Outcome::Reply(reply) => serde_json::to_vec(reply),
             Outcome::Error(error) => serde_json::to_vec(error),
@@ -71,158 +113,81 @@ impl Handler for FrontDoor {
 }
 
 impl FrontDoor {
-    async fn outcome(&self, request: RawRequest, peer: Peer) -> Outcome {
+    async fn outcome(&self, request: RawRequest, peer: &Peer) -> Outcome {
+        let caller = caller(peer);
+        if let Caller::Clear(source) = caller
+            && !answers_clear_text(self.policy, source)
+        {
+            return Outcome::error(tls_required());
+        }
+        let party = self.party(caller);
+        if let (Party::Stranger, Some(source)) = (&party, caller.source()) {
+            let allowed = self.limits().stranger(source, self.started.elapsed());
+            if let Err(too_soon) = allowed {
+                return overloaded(&too_soon, &source);
+            }
+        }
         let request = match request.check() {
             Ok(request) => request,
             Err(error) => {
                 let hint = "see `clusterctl node join --help`; the request's fields are in the README under \"Wire\"";
-                return Outcome::Error(ErrorReply::new("invalid-request", error.to_string(), hint));
+                return Outcome::error(ErrorReply::new("invalid-request", error.to_string(), hint));
             }
         };
-        let local = matches!(peer, Peer::Local { .. });
         match request {
-            Request::Register(registration) => self.register(registration, source(peer)).await,
-            Request::CheckStatus { who, report, wait_ms } => self.check_status(&who, peer, report, wait_ms).await,
-            Request::GlusterReady { who } => self.gluster_ready(&who),
-            Request::Deregister { who } => match self.speaks_for(&who.key(), peer) {
-                Ok(()) => self.deregister(&who.key(), who.hostname.as_str()).await,
-                Err(error) => Outcome::Error(error),
+            Request::Register(registration) => self.register(registration, caller, &party).await,
+            Request::CheckStatus { who, report, wait_ms } => {
+                self.check_status(&who, caller, &party, report, wait_ms).await
+            }
+            Request::GlusterReady { who } => self.gluster_ready(&who, caller),
+            Request::Deregister { who } => self.deregister(&who, caller).await,
+            Request::Administer(action) => match party {
+                Party::Local => self.administer(action, "root").await,
+                Party::Admin(name) => self.administer(action, &name).await,
+                Party::Member(_) | Party::Stranger => Outcome::error(ErrorReply::new(
+                    "not-permitted",
+                    "administration is for root on the controller's unix socket, and for administrators' certificates",
+                    "run the command on the master's host as root, or get a certificate there with `clusterctl master admin create`",
+                )),
             },
-            Request::Status if local => Outcome::Value(self.overview().await),
-            Request::Nodes { after, limit } if local => {
-                Outcome::Value(self.store.read(|state| overview::nodes(state, &after, limit)))
-            }
-            Request::Remove { hostname } if local => {
-                let id = self.store.read(|state| state.node_named(&hostname).map(|node| node.id.clone()));
-                match id {
-                    Some(id) => self.deregister(&id, hostname.as_str()).await,
-                    None => Outcome::Error(unknown_node(hostname.as_str())),
-                }
-            }
-            Request::Status | Request::Nodes { .. } | Request::Remove { .. } => Outcome::Error(ErrorReply::new(
-                "not-permitted",
-                "administration is answered on the controller's unix socket only",
-                "run the command on the master's host as root",
-            )),
         }
     }
 
-    async fn register(&self, registration: Registration, source: Source) -> Outcome {
+    fn party(&self, caller: Caller<'_>) -> Party {
+        let proof = match caller {
+            Caller::Local => return Party::Local,
+            Caller::Clear(_) => return Party::Stranger,
+            Caller::Tls(_, proof) => proof,
+        };
+        if let Proof::Certified { key, subject: Subject::Admin { name }, validity } = proof
+            && !matches!(validity, Validity::Outside { .. })
+            && self.store.read(|state| state.administers(name, &key.fingerprint))
+        {
+            return Party::Admin(name.clone());
+        }
+        let member = proof.key().map(|key| &key.node_id).filter(|id| self.store.read(|state| state.node(id).is_some()));
+        member.map_or(Party::Stranger, |id| Party::Member(id.clone()))
+    }
+
+    fn limits(&self) -> std::sync::MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// On TLS every answer tells the time, by which certificates are judged, and the CAs that are trusted.
+    fn stamp(&self, outcome: &mut Outcome) {
         let now = self.clock.now();
-        let admitted = self.store.read(|state| {
-            admission::admit(state, self.policy, &registration, source, now)
-                .map(|node| (state.is_registered_as(&node), node))
-        });
-        let (unchanged, node) = match admitted {
-            Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&registration.who, &refusal),
-        };
-        let id = node.id.clone();
-        let holds_brick =
-            || self.store.read(|state| state.node(&id).is_some_and(|node| node.storage == StorageRole::Brick));
-        if unchanged && registration.wait_ms == 0 && holds_brick() {
-            // Who joins again may do so because something broke: also bricks are looked at, while the node goes on.
-            self.look_again.store(true, Ordering::Relaxed);
-            self.wake.notify_one();
-        }
-        let moved = self.store.read(|state| {
-            let known = state.node(&node.id).filter(|known| known.address != node.address);
-            known.filter(|known| self.holds_brick(state, known)).map(|known| known.address)
-        });
-        if let Some(old) = moved {
-            return Outcome::Error(ErrorReply::new(
-                "brick-address",
-                format!("the volume knows this host's brick at {old}, and the host registers {}", node.address),
-                format!("give the host its address {old} back, or pass `--ip {old}`; nothing was changed"),
-            ));
-        }
-        if registration.token_refused {
-            self.swarm.doubt().await;
-        }
-        if !unchanged {
-            let (hostname, address) = (node.hostname.clone(), node.address);
-            match self.store.commit(Command::Register { node, at: now }).await {
-                Ok(committed) => match committed.effect {
-                    Effect::Changed | Effect::Unchanged => self.wake.notify_one(),
-                    Effect::Conflict(Conflict::Hostname { .. }) => {
-                        return self.refuse(&registration.who, &Refusal::HostnameTaken { hostname });
-                    }
-                    Effect::Conflict(Conflict::Address { holder }) => {
-                        return self.refuse(&registration.who, &Refusal::AddressTaken { address, holder });
-                    }
-                },
-                Err(error) => return not_stored(&error),
-            }
-            self.log_registration(&id);
-        }
-        let deadline = Instant::now() + Duration::from_millis(registration.wait_ms);
-        self.answer_when(&id, deadline, |reply| reply.status == Status::Ready).await
-    }
-
-    async fn check_status(&self, who: &Identity, peer: Peer, report: Option<NodeReport>, wait_ms: u64) -> Outcome {
-        let id = who.key();
-        if let Err(error) = self.speaks_for(&id, peer) {
-            return Outcome::Error(error);
-        }
-        if let Some(report) = report {
-            let changed = self.store.read(|state| state.node(&id).is_some_and(|node| node.report != report));
-            if changed {
-                if let Err(error) = self.store.commit(Command::Report { id: id.clone(), report }).await {
-                    return not_stored(&error);
+        let authorities = self.certificates.as_ref().map(|issuer| issuer.authorities_pem(now)).unwrap_or_default();
+        let time = now.to_string();
+        match outcome {
+            Outcome::Reply(reply) => (reply.server_time, reply.authorities) = (time, authorities),
+            Outcome::Error(error) => (error.server_time, error.authorities) = (time, authorities),
+            Outcome::Value(value) => {
+                value["ServerTime"] = time.into();
+                // A listing of the authorities has the field for itself.
+                if value["Authorities"].is_null() {
+                    value["Authorities"] = authorities.into();
                 }
-                self.wake.notify_one();
             }
-        }
-        let deadline = Instant::now() + Duration::from_millis(wait_ms);
-        let mut told = None;
-        let news = |reply: &Reply| {
-            let told = told.get_or_insert_with(|| reply.gluster_servers.clone());
-            let settled = reply.gluster_ready || !reply.gluster_enabled || reply.gluster_brick_reset;
-            reply.status == Status::Ready && (settled || *told != reply.gluster_servers)
-        };
-        match self.answer_when(&id, deadline, news).await {
-            Outcome::Reply(mut reply) => {
-                // Asking how things stand lets nobody in.
-                reply.swarm_join_token.clear();
-                reply.overlay_type.clear();
-                reply.overlay_payload.clear();
-                Outcome::Reply(reply)
-            }
-            other => other,
-        }
-    }
-
-    /// A client of the first implementation says that it made the volume. Ours never asks one to; it is thanked.
-    fn gluster_ready(&self, who: &Identity) -> Outcome {
-        tracing::info!(hostname = %who.hostname, "a client says that the volume is ready; the controller looks after it itself");
-        self.wake.notify_one();
-        Outcome::Reply(Box::new(Reply { status: Status::Ready, ..Reply::default() }))
-    }
-
-    async fn deregister(&self, id: &NodeId, hostname: &str) -> Outcome {
-        if self.store.read(|state| state.node(id).is_none()) {
-            // Leaving twice is leaving.
-            return Outcome::Reply(Box::new(Reply { status: Status::Ready, ..Reply::default() }));
-        }
-        if self.store.read(|state| state.node(id).is_some_and(|node| self.holds_brick(state, node))) {
-            return Outcome::Error(ErrorReply::new(
-                "holds-brick",
-                format!("`{hostname}` holds a brick of the shared volume"),
-                "nothing was changed; bring the host back, or move its brick to another host with `gluster volume replace-brick` first",
-            ));
-        }
-        match self.store.commit(Command::Deregister { id: id.clone(), at: self.clock.now() }).await {
-            Ok(committed) => {
-                let counts = self.store.read(ClusterState::counts);
-                if let Ok(mut said) = self.said.lock() {
-                    said.remove(id);
-                }
-                tracing::info!(hostname, node = %id, managers = counts.managers, workers = counts.workers, "node left");
-                self.wake.notify_one();
-                let revision = Some(committed.sequence);
-                Outcome::Reply(Box::new(Reply { status: Status::Ready, revision, ..Reply::default() }))
-            }
-            Err(error) => not_stored(&error),
         }
     }
 
@@ -258,7 +223,7 @@ impl FrontDoor {
         let (gate, found) = self
             .store
             .read(|state| (gate::evaluate(self.need, state.counts(), state.latch()), state.node(id).cloned()));
-        let Some(node) = found else { return Err(Outcome::Error(unknown_node(id.as_str()))) };
+        let Some(node) = found else { return Err(Outcome::error(self.no_longer(id))) };
         if let (Gate::Open { newly: true }, Some(thresholds)) = (gate, self.need) {
             tracing::info!(
                 managers = thresholds.managers,
@@ -272,6 +237,12 @@ impl FrontDoor {
             Gate::Waiting { .. } => SwarmView::Trouble { reason: Reason::BelowMinimum, message: String::new() },
         };
         Ok(self.reply_to(&node, gate, &swarm))
+    }
+
+    /// What a node is told that was registered when it asked, and is not any more.
+    fn no_longer(&self, id: &NodeId) -> ErrorReply {
+        let removed = self.store.read(|state| state.tombstone(id).map(|stone| stone.hostname.clone()));
+        removed.map_or_else(|| unknown_node(id.as_str()), |hostname| removed_node(&Refusal::Removed { hostname }))
     }
 
     /// The Swarm's view, unless this host has come into another Swarm than the cluster's.
@@ -309,63 +280,12 @@ impl FrontDoor {
         })
     }
 
-    async fn overview(&self) -> serde_json::Value {
-        let (members, swarm) = tokio::join!(self.swarm.members(), self.swarm.view());
-        let view = self.storage.borrow().clone();
-        let store = self.store.status();
-        let mut value = self
-            .store
-            .read(|state| overview::status(state, self.need, &swarm, &members, &view, &store, &self.counters));
-        value["Listener"] = serde_json::json!(self.listener.get().map(ListenerMonitor::status));
-        value
-    }
-
-    /// In clear text nothing but the address tells who speaks: a node is believed from its own, and from this host.
-    fn speaks_for(&self, id: &NodeId, peer: Peer) -> Result<(), ErrorReply> {
-        let Peer::Remote(source) = peer else { return Ok(()) };
-        let source = source.ip().to_canonical();
-        let registered = self.store.read(|state| state.node(id).map(|node| node.address));
-        match registered {
-            Some(address) if !source.is_loopback() && source != std::net::IpAddr::from(address) => {
-                Err(ErrorReply::new(
-                    "address-mismatch",
-                    format!("the node is registered at {address} and not at {source}"),
-                    "ask from the node itself; after a change of its address, run `clusterctl node join` on it",
-                ))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Whether the volume would lose a brick with this node: as it was last seen, or by the mark that the node found.
     fn holds_brick(&self, state: &ClusterState, node: &NodeRecord) -> bool {
         let inside = state
             .storage()
             .is_some_and(|storage| self.storage.borrow().bricks.contains(&Brick::at(node.address, &storage.brick)));
         inside || (node.storage == StorageRole::Brick && !node.report.brick_mark.is_empty())
-    }
-
-    fn refuse(&self, who: &Identity, refusal: &Refusal) -> Outcome {
-        tracing::warn!(hostname = %who.hostname, node = %who.key(), reason = refusal.code(), "registration refused: {refusal}");
-        self.counters.refused();
-        Outcome::Error(ErrorReply::new(refusal.code(), refusal.to_string(), refusal.hint()))
-    }
-
-    fn log_registration(&self, id: &NodeId) {
-        self.store.read(|state| {
-            let Some(node) = state.node(id) else { return };
-            let counts = state.counts();
-            tracing::info!(
-                hostname = %node.hostname,
-                node = %node.id,
-                address = %node.address,
-                role = %node.role,
-                storage = node.storage.as_str(),
-                managers = counts.managers,
-                workers = counts.workers,
-                "node registered"
-            );
-        });
     }
 
     /// One line for each decision, and none for its repetition.
@@ -377,15 +297,9 @@ impl FrontDoor {
             }
             None => "ready".to_owned(),
         };
-        let mut hasher = DefaultHasher::new();
-        line.hash(&mut hasher);
-        let digest = hasher.finish();
-        let Ok(mut said) = self.said.lock() else { return };
-        if said.insert(id.clone(), digest) == Some(digest) {
-            return;
+        if self.memory.says_anew(id, &line) {
+            tracing::info!(node = %id, role = reply.swarm_role, brick = reply.gluster_brick, "answer: {line}");
         }
-        drop(said);
-        tracing::info!(node = %id, role = reply.swarm_role, brick = reply.gluster_brick, "answer: {line}");
     }
 }
 
@@ -393,27 +307,58 @@ fn is_swarm(reason: Reason) -> bool {
     matches!(reason, Reason::SwarmUnavailable | Reason::SwarmNoLeader)
 }
 
-fn source(peer: Peer) -> Source {
+fn caller(peer: &Peer) -> Caller<'_> {
     match peer {
-        Peer::Remote(address) => Source::Remote(address.ip()),
-        Peer::Local { .. } => Source::Local,
+        Peer::Remote(address) => Caller::Clear(address.ip()),
+        Peer::Tls { address, proof } => Caller::Tls(address.ip(), proof),
+        Peer::Local { .. } => Caller::Local,
     }
+}
+
+fn tls_required() -> ErrorReply {
+    ErrorReply::new(
+        "tls-required",
+        "this controller answers on TLS",
+        "run `clusterctl node join` of this version; clients that know no TLS need `--plaintext` on the master, and a private network",
+    )
 }
 
 fn unknown_node(who: &str) -> ErrorReply {
     ErrorReply::new("unknown-node", format!("no node `{who}` is registered"), "run `clusterctl node join` on it first")
 }
 
+/// For a client that only asks, or was let in before: it must not take this for an answer to a registration.
+fn removed_node(refusal: &Refusal) -> ErrorReply {
+    ErrorReply::new("removed", refusal.to_string(), refusal.hint())
+}
+
+/// Not an error: clients of the first implementation give up on errors.
+fn overloaded(too_soon: &TooSoon, who: &dyn std::fmt::Display) -> Outcome {
+    if let Some(count) = too_soon.log {
+        tracing::warn!(%who, count, "too many {}", too_soon.limit.as_str());
+    }
+    waiting(Reason::Overloaded, "too many requests in a short time".to_owned(), too_soon.retry_after)
+}
+
 fn not_stored(error: &CommitError) -> Outcome {
     let reason = match error {
         CommitError::Overloaded => Reason::Overloaded,
-        _ => Reason::StorageUnavailable,
+        CommitError::Storage(_) | CommitError::Closed => Reason::StorageUnavailable,
     };
+    waiting(reason, error.to_string(), Duration::from_secs(2))
+}
+
+fn waiting(reason: Reason, message: String, retry_after: Duration) -> Outcome {
     Outcome::Reply(Box::new(Reply {
         status: Status::Waiting,
         reason: Some(reason),
-        message: error.to_string(),
-        retry_after_ms: Some(2_000),
+        message,
+        retry_after_ms: Some(millis(retry_after)),
         ..Reply::default()
     }))
+}
+
+/// At least 1: 0 would ask for the next request at once.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }

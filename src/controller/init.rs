@@ -6,12 +6,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::command::{Command, SwarmRecord};
-use super::serve::{ServeError, StorageChoice, configure_storage, initialise};
+use super::serve::{ServeError, StorageChoice, authority, configure_storage, initialise};
 use super::state::ClusterState;
 use super::store::{OpenError, Store, StoreOptions};
+use super::tokens;
 use crate::clock::Clock;
-use crate::cluster::NodeAddress;
+use crate::cluster::{JoinToken, NodeAddress, Role};
+use crate::protocol::registration::Grant;
 use crate::providers::swarm::{Engine, LocalState, SwarmEngine, SwarmError};
 
 /// What `master init` works with.
@@ -24,7 +28,7 @@ pub struct InitOptions {
 }
 
 /// What `master init` did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct InitOutcome {
     /// The cluster was made now.
     pub created: bool,
@@ -33,6 +37,8 @@ pub struct InitOutcome {
     pub swarm_created: bool,
     /// A controller is running; what it has on record was left to it.
     pub controller_running: bool,
+    /// The first token, for workers; `None` if this cluster was set up before, or if a controller runs, which makes one.
+    pub token: Option<JoinToken>,
     pub cluster_id: String,
     pub swarm_cluster_id: String,
     pub manager_address: String,
@@ -47,6 +53,8 @@ pub enum InitError {
     Docker(#[source] SwarmError),
     #[error("Docker did not make a Swarm")]
     SwarmInit(#[source] SwarmError),
+    #[error("the host gives no randomness")]
+    Random(#[source] getrandom::Error),
     #[error("this host is a worker of another manager's Swarm")]
     Worker,
     #[error("this host is still joining another Swarm")]
@@ -71,7 +79,9 @@ pub async fn run(options: InitOptions) -> Result<InitOutcome, InitError> {
             outcome.created = initialise(&store, options.clock.as_ref()).await?;
             let changed = configure_storage(&store, &options.storage).await;
             outcome.cluster_id = store.read(|state| state.cluster_id().unwrap_or_default().to_owned());
+            let authority = authority(&store, &options.state_dir, options.clock.as_ref());
             store.close().await;
+            authority?;
             outcome.storage_changed = changed?;
         }
         Err(OpenError::InUse { .. }) => outcome.controller_running = true,
@@ -89,11 +99,10 @@ pub async fn run(options: InitOptions) -> Result<InitOutcome, InitError> {
     let engine = if outcome.swarm_created { make_swarm(&options).await? } else { before };
     outcome.manager_address = engine.node_address;
     outcome.swarm_cluster_id = engine.cluster_id.unwrap_or_default();
-    if let Some(digest) = engine.ca_digest
-        && !outcome.controller_running
-    {
-        let swarm = SwarmRecord { cluster_id: outcome.swarm_cluster_id.clone(), ca_digest: digest.to_string() };
-        record(&options, swarm).await?;
+    if !outcome.controller_running {
+        let cluster_id = outcome.swarm_cluster_id.clone();
+        let swarm = engine.ca_digest.map(|digest| SwarmRecord { cluster_id, ca_digest: digest.to_string() });
+        record(&options, swarm, &mut outcome).await?;
     }
     Ok(outcome)
 }
@@ -109,16 +118,41 @@ async fn make_swarm(options: &InitOptions) -> Result<Engine, InitError> {
     Err(InitError::NotActive(format!("{:?}", engine.state).to_lowercase()))
 }
 
-/// Records the Swarm, unless a controller has started meanwhile: it does so itself.
-async fn record(options: &InitOptions, swarm: SwarmRecord) -> Result<(), InitError> {
-    match Store::<ClusterState>::open(&options.state_dir, StoreOptions::default()).await {
-        Ok(store) => {
-            let done = store.commit(Command::RecordSwarm { swarm }).await.map_err(ServeError::Commit);
-            store.close().await;
-            done?;
-            Ok(())
+/// Records the Swarm and makes the first token, unless a controller has started meanwhile: it does so itself.
+async fn record(options: &InitOptions, swarm: Option<SwarmRecord>, outcome: &mut InitOutcome) -> Result<(), InitError> {
+    let store = match Store::<ClusterState>::open(&options.state_dir, StoreOptions::default()).await {
+        Ok(store) => store,
+        Err(OpenError::InUse { .. }) => {
+            outcome.controller_running = true;
+            return Ok(());
         }
-        Err(OpenError::InUse { .. }) => Ok(()),
-        Err(error) => Err(ServeError::Open(error).into()),
+        Err(error) => return Err(ServeError::Open(error).into()),
+    };
+    let first = outcome.created || outcome.swarm_created;
+    let recorded = write_down(&store, options, swarm, first).await;
+    store.close().await;
+    outcome.token = recorded?;
+    Ok(())
+}
+
+async fn write_down(
+    store: &Store<ClusterState>,
+    options: &InitOptions,
+    swarm: Option<SwarmRecord>,
+    first: bool,
+) -> Result<Option<JoinToken>, InitError> {
+    if let Some(swarm) = swarm {
+        store.commit(Command::RecordSwarm { swarm }).await.map_err(ServeError::Commit)?;
     }
+    if !first {
+        return Ok(None);
+    }
+    let authority = authority(store, &options.state_dir, options.clock.as_ref())?;
+    let mut random = [0; 21];
+    getrandom::fill(&mut random).map_err(InitError::Random)?;
+    let (grant, now) = (Grant { role: Some(Role::Worker), ..Grant::default() }, options.clock.now());
+    let (token, command) =
+        tokens::new_token(random, &grant, None, 0, SignedDuration::ZERO, authority.fingerprint(), now);
+    store.commit(command).await.map_err(ServeError::Commit)?;
+    Ok(Some(token))
 }

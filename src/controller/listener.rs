@@ -5,6 +5,10 @@
 //! nothing about what a request means. When it is full, the *oldest* connection that has not sent a whole request goes:
 //! honest clients send at once, so the oldest silent one is the least likely to be honest.
 //!
+//! A connection on TCP begins with TLS or with clear text, by its first byte. On TLS it answers everybody and tells the
+//! handler what the client has proved; in clear text it answers whom [`ClearText`] allows. To a connection that has not
+//! begun in clear text nothing is said in clear text: a node that waits for TLS would take it for an attack.
+//!
 //! The surprising part is the reply that is held back (`WaitMs`): such a connection leaves the count of strangers and
 //! enters a cap of its own, derived from the limit on open files. If that cap is full, the request's `WaitMs` becomes 0,
 //! and the handler answers at once. A client whose reply is held back must keep its side open; when it closes, its
@@ -19,16 +23,23 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 
+use crate::cluster::Proof;
+use crate::pki::ServerTls;
 use crate::protocol::exchange;
 use crate::protocol::registration::RawRequest;
 
 mod accept;
+mod clear_text;
 mod connection;
 mod counters;
+mod held;
+mod limit_log;
 mod open_files;
+mod opening;
 mod slots;
 mod unix;
 
+pub use clear_text::ClearText;
 pub use counters::ListenerStatus;
 
 use accept::Accepting;
@@ -49,12 +60,43 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Who sent a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
-    /// A client on TCP. Being on loopback gives it nothing.
+    /// A client in clear text on TCP. Being on loopback gives it nothing.
     Remote(SocketAddr),
+    /// A client on TLS.
+    Tls { address: SocketAddr, proof: Arc<Proof> },
     /// A client on the unix socket: root, or the user that the controller runs as.
     Local { uid: u32 },
+}
+
+impl Peer {
+    /// Where the client is, unless it is on this host.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Remote(address) | Self::Tls { address, .. } => Some(*address),
+            Self::Local { .. } => None,
+        }
+    }
+
+    /// Whether it showed a certificate of the cluster, or is on this host.
+    fn is_certified(&self) -> bool {
+        match self {
+            Self::Remote(_) => false,
+            Self::Tls { proof, .. } => matches!(**proof, Proof::Certified { .. }),
+            Self::Local { .. } => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Remote(address) | Self::Tls { address, .. } => address.fmt(f),
+            Self::Local { uid } => write!(f, "the local user {uid}"),
+        }
+    }
 }
 
 /// Where to listen, and what strangers may use up.
@@ -64,12 +106,18 @@ pub struct ListenOptions {
     pub tcp: Vec<SocketAddr>,
     /// The path of the unix socket for local administration.
     pub unix: Option<PathBuf>,
+    /// TLS; without it, it is refused.
+    pub tls: Option<Arc<ServerTls>>,
+    /// What clients in clear text get.
+    pub clear_text: ClearText,
     /// Connections whose reply is not held back. Lowered if the limit on open files does not carry it.
     pub max_connections: usize,
     /// The same for one address.
     pub per_address: usize,
     /// Connections whose reply is held back; `None` derives it from the limit on open files.
     pub max_held: Option<usize>,
+    /// The same for one address, of clients without a certificate of the cluster.
+    pub held_per_address: usize,
     /// What one connection may use up.
     pub limits: exchange::Limits,
     /// How long requests may go on after the shutdown began.
@@ -81,9 +129,12 @@ impl Default for ListenOptions {
         Self {
             tcp: Vec::new(),
             unix: None,
+            tls: None,
+            clear_text: ClearText::Refuse,
             max_connections: 2048,
             per_address: 64,
             max_held: None,
+            held_per_address: 64,
             limits: exchange::Limits::default(),
             drain: Duration::from_secs(5),
         }

@@ -1,14 +1,20 @@
-//! What `master status` shows: the state of the cluster as one JSON value. Pure but for the counters it reads.
+//! What `master status` and `node list` show: the state of the cluster and its nodes as JSON values. Pure but for the
+//! counters it reads.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::command::Thresholds;
+use super::command::{Thresholds, Warrant};
 use super::gate::{self, Gate};
 use super::reply::{StorageView, SwarmView};
 use super::state::{ClusterState, NodeRecord, StorageRole};
 use super::store::StoreStatus;
+use crate::cluster::NodeId;
+use crate::protocol::exchange::MAX_RESPONSE;
 use crate::providers::gluster::Brick;
 use crate::providers::swarm::Member;
 
@@ -42,8 +48,71 @@ impl Counters {
     }
 }
 
-/// Nodes in one page of a listing, unless fewer are asked for.
+/// When a node was last heard, and from where. Kept in memory alone, so that hearing it writes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub at: Timestamp,
+    /// `None`: through the unix socket.
+    pub source: Option<IpAddr>,
+}
+
+/// What is known of the nodes beside what is on record.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    pub members: &'a [Member],
+    pub view: &'a StorageView,
+    pub seen: &'a HashMap<NodeId, Seen>,
+}
+
+/// Rows in one page of a listing, unless fewer are asked for.
 const PAGE: u32 = 1_000;
+
+/// Bytes of rows in one page at most: with what is around them an answer stays below what clients read.
+const PAGE_BYTES: usize = MAX_RESPONSE - 32 * 1024;
+
+/// Rows of each listing that the state of the cluster comes with; the rest is asked for by pages.
+const STATUS_ROWS: usize = 100;
+
+/// Bytes of each of the four listings of the state of the cluster at most.
+const STATUS_BYTES: usize = 48 * 1024;
+
+/// As many of the rows, in their order, as there is room for; one at least.
+fn cut(rows: impl Iterator<Item = Value>, limit: usize, bytes: usize) -> Vec<Value> {
+    let mut left = bytes;
+    let mut kept = Vec::new();
+    for row in rows.take(limit) {
+        let length = row.to_string().len() + 1;
+        if length > left && !kept.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(length);
+        kept.push(row);
+    }
+    kept
+}
+
+/// One page of `rows`, which are in the order of their keys, after the key `after`; and the key after which there is
+/// more, if there is.
+pub(super) fn page<'a, T: 'a>(
+    rows: impl Iterator<Item = &'a T>,
+    key: impl Fn(&T) -> &str,
+    after: &str,
+    limit: u32,
+    show: impl Fn(&T) -> Value,
+) -> (Vec<Value>, Option<String>) {
+    let limit = page_size(limit);
+    let found: Vec<&T> = rows.filter(|row| key(row) > after).take(limit + 1).collect();
+    let page = cut(found.iter().map(|row| show(row)), limit, PAGE_BYTES);
+    let last = page.len().checked_sub(1).and_then(|last| found.get(last)).filter(|_| page.len() < found.len());
+    let next = last.map(|row| key(row).to_owned());
+    (page, next)
+}
+
+/// How many rows a page has where `limit` are asked for; 0 asks for as many as there may be.
+fn page_size(limit: u32) -> usize {
+    let rows = if limit == 0 { PAGE } else { limit.min(PAGE) };
+    rows as usize
+}
 
 /// The state of the cluster.
 #[must_use]
@@ -51,12 +120,11 @@ pub fn status(
     state: &ClusterState,
     need: Option<Thresholds>,
     swarm: &SwarmView,
-    members: &[Member],
-    view: &StorageView,
+    around: Surroundings<'_>,
     store: &StoreStatus,
     counters: &Counters,
 ) -> Value {
-    let counts = state.counts();
+    let (counts, view) = (state.counts(), around.view);
     let gate = match gate::evaluate(need, counts, state.latch()) {
         Gate::Open { .. } => "open",
         Gate::Waiting { .. } => "waiting",
@@ -68,21 +136,26 @@ pub fn status(
         SwarmView::Trouble { reason, message } => json!({ "State": reason.as_str(), "Message": message }),
     };
     let volume = state.storage().map(|storage| {
+        let bricks = view.bricks.iter().map(|brick| brick.to_string().into());
+        let allowed = view.allowed.iter().map(|address| address.as_str().into());
         json!({
             "Name": storage.volume,
             "Mount": storage.mount,
             "Replica": storage.replica,
             "Arbiter": storage.arbiter,
             "Usable": view.mountable,
-            "Bricks": view.bricks.iter().map(Brick::to_string).collect::<Vec<_>>(),
-            "Allowed": view.allowed,
+            "Bricks": cut(bricks, PAGE as usize, STATUS_BYTES),
+            "BricksTotal": view.bricks.len(),
+            "Allowed": cut(allowed, PAGE as usize, STATUS_BYTES),
             "Message": view.message,
         })
     });
     let need = need.unwrap_or_default();
     let mut present: Vec<&NodeRecord> = state.nodes().collect();
     present.sort_by(|a, b| a.hostname.cmp(&b.hostname));
-    let rows: Vec<Value> = present.iter().take(PAGE as usize).map(|node| row(node, state, members, view)).collect();
+    let rows = cut(present.iter().map(|node| row(node, state, around)), STATUS_ROWS, STATUS_BYTES);
+    let unregistered = unregistered(&present, around.members);
+    let unregistered_total = unregistered.len();
     json!({
         "Status": "ready",
         "ClusterId": state.cluster_id(),
@@ -92,7 +165,8 @@ pub fn status(
         "Volume": volume,
         "Nodes": rows,
         "NodesTotal": present.len(),
-        "Unregistered": unregistered(&present, members),
+        "Unregistered": cut(unregistered.into_iter(), STATUS_ROWS, STATUS_BYTES),
+        "UnregisteredTotal": unregistered_total,
         "Store": store,
         "Counters": {
             "RegistrationsRefused": counters.refused.load(Ordering::Relaxed),
@@ -103,20 +177,59 @@ pub fn status(
 
 /// One page of nodes by id, after the id `after`.
 #[must_use]
-pub fn nodes(state: &ClusterState, after: &str, limit: u32) -> Value {
-    let limit = if limit == 0 { PAGE } else { limit.min(PAGE) } as usize;
-    let mut page: Vec<&NodeRecord> = state.nodes().filter(|node| node.id.as_str() > after).take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let next = page.last().filter(|_| more).map(|node| node.id.to_string());
-    let rows: Vec<Value> = page.iter().map(|node| row(node, state, &[], &StorageView::default())).collect();
+pub fn nodes(state: &ClusterState, after: &str, limit: u32, around: Surroundings<'_>) -> Value {
+    let (rows, next) = page(state.nodes(), |node| node.id.as_str(), after, limit, |node| row(node, state, around));
     json!({ "Status": "ready", "Nodes": rows, "After": next })
 }
 
-fn row(node: &NodeRecord, state: &ClusterState, members: &[Member], view: &StorageView) -> Value {
-    let member = member_of(node, members);
+/// One node with all that is known of it.
+#[must_use]
+pub fn node(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>, now: Timestamp) -> Value {
+    let mut value = row(node, state, around);
+    let advice = match (node.keyed, node.key) {
+        (_, Some(_)) => "",
+        (true, None) => "it has not proved its key yet: run `clusterctl node join` on it, which gets it a certificate",
+        (false, None) => {
+            "its client has no key: install clusterctl on the host and run `clusterctl node join` there; until then it needs `--plaintext` on the master"
+        }
+    };
+    let more = json!({
+        "Granted": node.granted,
+        "AdmittedBy": admitted_by(&node.admitted_by),
+        "Updated": node.updated_at,
+        "SeenFrom": around.seen.get(&node.id).and_then(|seen| seen.source),
+        "ReplaceableUntil": node.replaceable_until(now),
+        "Advice": advice,
+        "OS": node.facts.os,
+        "CPU": node.facts.cpus,
+        "MemoryMb": node.facts.memory_mb,
+        "DockerVersion": node.facts.docker_version,
+        "BrickReady": node.report.brick_ready,
+        "BrickMark": node.report.brick_mark,
+    });
+    if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+        value.extend(more);
+    }
+    json!({ "Status": "ready", "Node": value })
+}
+
+/// By what right a node came in, in words.
+pub(super) fn admitted_by(warrant: &Warrant) -> String {
+    match warrant {
+        Warrant::Token(id) => format!("token {id}"),
+        Warrant::Request(id) => format!("request {id}"),
+        Warrant::Local => "this host".to_owned(),
+        // A member's record says how it became one.
+        Warrant::Open | Warrant::Member => "open admission".to_owned(),
+    }
+}
+
+fn row(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>) -> Value {
+    let member = member_of(node, around.members);
     let storage = match (node.storage, state.storage()) {
-        (StorageRole::Brick, Some(storage)) if !view.bricks.contains(&Brick::at(node.address, &storage.brick)) => {
+        (StorageRole::Brick, Some(storage))
+            if !around.view.bricks.contains(&Brick::at(node.address, &storage.brick)) =>
+        {
             "brick (waiting for a set)"
         }
         (role, _) => role.as_str(),
@@ -126,6 +239,9 @@ fn row(node: &NodeRecord, state: &ClusterState, members: &[Member], view: &Stora
         "Hostname": node.hostname,
         "Address": node.address,
         "Role": node.role,
+        "Status": standing(node, state, member),
+        "LastSeen": around.seen.get(&node.id).map(|seen| seen.at),
+        "Profiles": node.profiles,
         "Swarm": member.map_or("not joined", |member| member.state.as_str()),
         "SwarmRole": member.map(|member| if member.leader { "leader" } else { member.role.as_str() }),
         "SwarmNodeId": member.map(|member| member.swarm_node_id.as_str()),
@@ -135,7 +251,21 @@ fn row(node: &NodeRecord, state: &ClusterState, members: &[Member], view: &Stora
         "Registered": node.registered_at,
         "Revision": node.revision,
         "Client": if node.keyed { "clusterctl" } else { "legacy" },
+        "Key": node.key,
     })
+}
+
+/// How a node is, in one word. What its host is like is as it said last.
+fn standing<'a>(node: &NodeRecord, state: &ClusterState, member: Option<&'a Member>) -> &'a str {
+    let mounts = state.storage().is_some() && node.storage != StorageRole::None;
+    match member {
+        None => "registered",
+        Some(member) if member.state != "ready" => &member.state,
+        Some(_) if !node.report.finding.is_empty() => "degraded",
+        // Clients of the first implementation do not say.
+        Some(_) if mounts && node.keyed && !node.report.mounted => "converging",
+        Some(_) => "ready",
+    }
 }
 
 /// The Swarm's entry for a node: by the id that it reported, else by its name, a live entry first.
@@ -162,3 +292,6 @@ fn unregistered(nodes: &[&NodeRecord], members: &[Member]) -> Vec<Value> {
         )
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use super::store::Store;
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
-use crate::providers::gluster::{Brick, BrickStatus, GlusterError, Peer, StoragePool, Volume, VolumeStatus};
+use crate::providers::gluster::{Brick, BrickStatus, GlusterError, NewVolume, Peer, StoragePool, Volume, VolumeStatus};
 
 /// What the loop works with.
 pub struct Reconcile {
@@ -193,7 +193,7 @@ impl Reconcile {
             seen.view = Some(view);
             return Ok(if settled { Round::Settled(storage_plan::wake_at(&plan)) } else { Round::Unfinished });
         }
-        let round = self.carry_out(&wanted, &plan, seen).await?;
+        let round = self.carry_out(&wanted, &plan, &view, seen).await?;
         let probes = plan.steps.iter().filter(|step| matches!(step, StorageStep::Probe(_))).count();
         seen.stale = match plan.steps.as_slice() {
             [StorageStep::ForgetIntent] => Stale::Nothing,
@@ -227,12 +227,20 @@ impl Reconcile {
     }
 
     /// Carries out the steps. A probe that fails is remembered and stops nothing else.
-    async fn carry_out(&self, wanted: &Wanted, plan: &StoragePlan, seen: &mut Seen) -> Result<Round, GlusterError> {
+    async fn carry_out(
+        &self,
+        wanted: &Wanted,
+        plan: &StoragePlan,
+        view: &PoolView,
+        seen: &mut Seen,
+    ) -> Result<Round, GlusterError> {
         let mut trouble = None;
         let mut put_off = false;
         for step in &plan.steps {
-            let takes_bricks = matches!(step, StorageStep::Create(_) | StorageStep::AddBricks { .. });
-            if takes_bricks && seen.marked_at.is_some_and(|at| at.elapsed() < REPORTS_DUE) {
+            if let StorageStep::Create(NewVolume { bricks, .. }) | StorageStep::AddBricks { bricks, .. } = step
+                && (seen.marked_at.is_some_and(|at| at.elapsed() < REPORTS_DUE)
+                    || !self.know_each_other(view, bricks).await?)
+            {
                 put_off = true;
                 break;
             }
@@ -263,6 +271,30 @@ impl Reconcile {
         let probed = plan.steps.iter().any(|step| matches!(step, StorageStep::Probe(_)));
         let only_restart = plan.steps.iter().all(|step| matches!(step, StorageStep::Start { force: true }));
         Ok(if only_restart || probed || put_off { Round::Unfinished } else { Round::Again })
+    }
+
+    /// Whether the servers of new bricks see all servers that take part. A server that was probed a moment ago is
+    /// connected to this host before it is to the others, and would refuse the change after others have agreed: their
+    /// bricks would keep a mark.
+    async fn know_each_other(&self, view: &PoolView, bricks: &[Brick]) -> Result<bool, GlusterError> {
+        let old = view.volume.iter().flat_map(|volume| &volume.bricks);
+        let hosts: BTreeSet<&str> = old.chain(bricks).map(|brick| brick.host.as_str()).collect();
+        let needed: Vec<&str> = view
+            .peers
+            .iter()
+            .filter(|peer| hosts.contains(peer.hostname.as_str()) || peer.hostname == self.own_address.to_string())
+            .map(|peer| peer.uuid.as_str())
+            .collect();
+        let others = bricks.iter().filter_map(|brick| NodeAddress::parse(&brick.host).ok());
+        let looks =
+            others.filter(|address| *address != self.own_address).map(|address| self.pool.peers_seen_by(address));
+        for seen in futures_util::future::try_join_all(looks).await? {
+            let sees = |uuid: &&str| seen.iter().any(|peer| peer.uuid == **uuid && peer.usable());
+            if !needed.iter().all(sees) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What the volume is to be; `None` if storage is off.

@@ -1,16 +1,19 @@
 //! `master serve`: opens the state, registers this host, and runs listener and reconcile loop until told to stop.
 
-use std::path::PathBuf;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
 
-use super::admission::{self, Policy, Source};
-use super::command::{Command, StorageRecord, SwarmRecord, Thresholds};
-use super::front_door::FrontDoor;
-use super::listener::{ListenError, ListenOptions, Listener};
+use super::admission::{self, Policy, Rules};
+use super::certificates::CertificateIssuer;
+use super::command::{Command, StorageRecord, SwarmRecord, Thresholds, Warrant};
+use super::front_door::{FrontDoor, Memory};
+use super::limits::{LimitSettings, Limits};
+use super::listener::{ClearText, ListenError, ListenOptions, Listener};
 use super::overview::Counters;
 use super::reconcile::Reconcile;
 use super::reply::{StorageView, SwarmView};
@@ -20,6 +23,7 @@ use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
 use crate::cluster::OverlayConfig;
+use crate::pki::{Authority, AuthorityError, ServerTls};
 use crate::protocol::registration::Registration;
 use crate::providers::gluster::StoragePool;
 use crate::providers::swarm::{LocalState, SwarmEngine};
@@ -39,6 +43,7 @@ pub struct ServeOptions {
     pub state_dir: PathBuf,
     pub listen: ListenOptions,
     pub policy: Policy,
+    pub limits: LimitSettings,
     pub need: Option<Thresholds>,
     pub overlay: OverlayConfig,
     pub storage: StorageChoice,
@@ -62,6 +67,12 @@ pub enum ServeError {
     Commit(#[source] CommitError),
     #[error("the controller cannot listen")]
     Listen(#[source] ListenError),
+    #[error("the cluster's CA cannot be used")]
+    Authority(#[source] AuthorityError),
+    #[error("the cluster's CA is gone: nothing is in {}", .directory.display())]
+    AuthorityLost { directory: PathBuf },
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
     #[error("this host cannot be registered")]
     OwnHost(#[source] admission::Refusal),
     #[error("`{field}` is on record as `{recorded}`, and nodes hold bricks for it; it cannot become `{asked}`")]
@@ -87,6 +98,7 @@ pub async fn run(
         Store::open(&options.state_dir, StoreOptions::default()).await.map_err(ServeError::Open)?;
     refuse_empty_state(&store, &options).await?;
     initialise(&store, options.clock.as_ref()).await?;
+    let authority = Arc::new(authority(&store, &options.state_dir, options.clock.as_ref())?);
     configure_storage(&store, &options.storage).await?;
     let own_address = register_own_host(&store, &options).await?;
 
@@ -108,6 +120,9 @@ pub async fn run(
     let door = Arc::new(FrontDoor {
         store: store.clone(),
         policy: options.policy,
+        certificates: Some(Arc::clone(&authority) as Arc<dyn CertificateIssuer>),
+        engine: Arc::clone(&options.engine),
+        own: SocketAddrV4::new(own_address.ip(), options.listen.tcp.first().map_or(0, SocketAddr::port)),
         need: options.need,
         overlay: options.overlay,
         swarm: Arc::clone(&swarm),
@@ -116,10 +131,18 @@ pub async fn run(
         look_again,
         clock: options.clock,
         counters: Arc::new(Counters::default()),
-        said: std::sync::Mutex::default(),
         listener: std::sync::OnceLock::new(),
+        limits: std::sync::Mutex::new(Limits::new(&options.limits)),
+        started: tokio::time::Instant::now(),
+        memory: Memory::default(),
     });
-    let listener = Listener::bind(&options.listen).await.map_err(ServeError::Listen)?;
+    let tls = ServerTls::new(authority, Arc::clone(&door.clock)).map_err(ServeError::Tls)?;
+    let clear_text = if options.policy.plaintext { ClearText::Private } else { ClearText::Refuse };
+    let listen = ListenOptions { tls: Some(Arc::new(tls)), clear_text, ..options.listen };
+    let listener = Listener::bind(&listen).await.map_err(ServeError::Listen)?;
+    if let Some(warning) = options.policy.warning() {
+        tracing::warn!("{warning}");
+    }
     // Set once, here.
     door.listener.set(listener.monitor()).ok();
     ready(&listener);
@@ -166,6 +189,44 @@ pub(super) async fn initialise(store: &Store<ClusterState>, clock: &dyn Clock) -
     Ok(true)
 }
 
+/// Where the CA lies, below the controller's own directory.
+pub const AUTHORITY_DIR: &str = "authority";
+
+/// The cluster's CA, made now if there is none.
+pub(super) fn authority(
+    store: &Store<ClusterState>,
+    state_dir: &Path,
+    clock: &dyn Clock,
+) -> Result<Authority, ServeError> {
+    let (cluster_id, had_one) =
+        store.read(|state| (state.cluster_id().unwrap_or_default().to_owned(), speaks_of_authority(state)));
+    let directory = state_dir.join(AUTHORITY_DIR);
+    match Authority::load(&directory).map_err(ServeError::Authority)? {
+        Some(authority) if authority.cluster_id() == cluster_id => Ok(authority),
+        Some(authority) => Err(ServeError::Authority(AuthorityError::OtherCluster {
+            path: directory,
+            found: authority.cluster_id().to_owned(),
+            expected: cluster_id,
+        })),
+        // Another one would shut out every node that has met the first.
+        None if had_one => Err(ServeError::AuthorityLost { directory }),
+        None => {
+            let authority = Authority::create(&directory, &cluster_id, clock.now()).map_err(ServeError::Authority)?;
+            tracing::info!(authority = %authority.fingerprint(), "a new CA: nodes know this controller by it");
+            Ok(authority)
+        }
+    }
+}
+
+/// Whether something is on record that there is only where there was a CA. Nodes of the first version are not: they
+/// have proved no key.
+fn speaks_of_authority(state: &ClusterState) -> bool {
+    state.tokens().next().is_some()
+        || state.admins().next().is_some()
+        || state.tombstones().next().is_some()
+        || state.nodes().any(|node| node.key.is_some())
+}
+
 /// Records what the operator says about storage; says whether that was news.
 pub(super) async fn configure_storage(store: &Store<ClusterState>, choice: &StorageChoice) -> Result<bool, ServeError> {
     let storage = match choice {
@@ -205,16 +266,17 @@ fn difference(recorded: &StorageRecord, asked: &StorageRecord) -> Option<(&'stat
 /// Registers the controller's own host, so that it counts.
 async fn register_own_host(store: &Store<ClusterState>, options: &ServeOptions) -> Result<NodeAddress, ServeError> {
     let now = options.clock.now();
+    let rules = Rules { policy: options.policy, authorities: &[], now };
     let (unchanged, node) = store
         .read(|state| {
-            admission::admit(state, options.policy, &options.own, Source::Local, now)
-                .map(|node| (state.is_registered_as(&node), node))
+            admission::admit_locally(state, &rules, &options.own)
+                .map(|node| (state.is_registered_as(&node, None), node))
         })
         .map_err(ServeError::OwnHost)?;
     let address = node.address;
     if !unchanged {
         tracing::info!(hostname = %node.hostname, address = %node.address, role = %node.role, "this host registers itself");
-        commit(store, Command::Register { node, at: now }).await?;
+        commit(store, Command::Admit { node, warrant: Warrant::Local, key: None, at: now }).await?;
     }
     Ok(address)
 }
@@ -232,3 +294,6 @@ async fn record_swarm(store: Store<ClusterState>, swarm: Arc<SwarmWatch>) {
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

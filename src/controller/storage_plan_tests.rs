@@ -85,7 +85,7 @@ fn later() -> Timestamp {
     now() + SignedDuration::from_secs(60)
 }
 
-/// With the whole set there, nothing is waited for: create, close to strangers, start.
+/// T13: with the whole set there, nothing is waited for: create, close to strangers, start.
 #[test]
 fn a_whole_set_is_created_closed_and_started_at_once() {
     let plan = plan(&wanted(3), &pool(3), now());
@@ -268,7 +268,7 @@ fn grows_in_whole_sets_only() {
     assert_eq!(grows(6, &serving(&[1, 2, 3], 3, 6)), Some(3));
 }
 
-/// S2-74: a node is let in before it mounts, and goes when it has left.
+/// S2-74, T13: a node is let in before it mounts, and goes when it has left.
 #[test]
 fn the_access_list_follows_the_registered_nodes() {
     let plan_for = |allowed: u8| plan(&wanted(3), &serving(&[1, 2, 3], 3, allowed), now());

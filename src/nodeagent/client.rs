@@ -1,13 +1,23 @@
-//! One exchange with the controller: find it, connect, ask, read the reply.
+//! One exchange with the controller: find it, connect, see that it is the one, ask, read the reply, compare clocks.
+//!
+//! All of it is on TLS; there is no way back to clear text.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use jiff::Timestamp;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use super::identity::NodeIdentity;
+use super::keyring::{Keyring, KeyringError};
+use crate::clock::Clock;
+use crate::cluster::KeyFingerprint;
 use crate::config::{MasterAddress, MasterHost};
+use crate::pki::{self, ChainError, ClientIdentity, ClockError, CredentialsError, TlsClientError, Trust};
 use crate::protocol::exchange::{self, Deadlines, ExchangeError};
 use crate::protocol::registration::RawRequest;
 use crate::protocol::reply::Reply;
@@ -23,6 +33,32 @@ pub enum ClientError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing of the request was sent.
+    #[error("no trustworthy connection to the controller at {address}")]
+    Tls {
+        address: SocketAddr,
+        #[source]
+        source: TlsClientError,
+    },
+    #[error("the times of this host and of the controller at {address} do not go together")]
+    Clock {
+        address: SocketAddr,
+        #[source]
+        source: ClockError,
+    },
+    /// The controller has answered, and acted on the request.
+    #[error("what the controller at {address} gave this host cannot be kept")]
+    Keep {
+        address: SocketAddr,
+        #[source]
+        source: KeyringError,
+    },
+    #[error("the certificate that the controller at {address} gave this host cannot be used")]
+    Certificate {
+        address: SocketAddr,
+        #[source]
+        source: CredentialsError,
+    },
     #[error("no answer from the controller at {address}")]
     Exchange {
         address: SocketAddr,
@@ -35,30 +71,158 @@ impl ClientError {
     /// Whether what answered is no controller of ours, so that asking again is pointless.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Exchange { source: ExchangeError::Http | ExchangeError::NotJson | ExchangeError::Decode(_), .. }
-        )
+        match self {
+            Self::Exchange { source, .. } => {
+                matches!(source, ExchangeError::Http | ExchangeError::NotJson | ExchangeError::Decode(_))
+            }
+            Self::Tls { source, .. } => source.is_final(),
+            Self::Clock { .. } | Self::Keep { .. } | Self::Certificate { .. } => true,
+            Self::Resolve(..) | Self::Connect { .. } => false,
+        }
     }
 }
 
-/// Asks the controller at `master`.
+/// Everything that an exchange needs to know of the two sides, and what they learn of each other on the way: which CAs
+/// are the controller's, and the certificate that this host is given.
+pub struct Link {
+    pub master: MasterAddress,
+    sides: Mutex<Sides>,
+    kept: Option<(Keyring, NodeIdentity)>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+struct Sides {
+    /// What this host shows of itself.
+    identity: ClientIdentity,
+    trust: Trust,
+}
+
+/// A reply and who gave it.
+#[derive(Debug)]
+pub struct Answer {
+    pub reply: Reply,
+    /// The CA of the controller.
+    pub authority: KeyFingerprint,
+}
+
+impl Link {
+    /// A link to the controller at `master` that keeps what it learns for as long as it lives.
+    #[must_use]
+    pub fn new(master: MasterAddress, trust: Trust, identity: ClientIdentity, clock: Arc<dyn Clock>) -> Self {
+        Self { master, sides: Mutex::new(Sides { identity, trust }), kept: None, clock }
+    }
+
+    /// Keeps in `keyring` what `node` learns.
+    #[must_use]
+    pub fn keeping(self, keyring: Keyring, node: NodeIdentity) -> Self {
+        Self { kept: Some((keyring, node)), ..self }
+    }
+
+    /// The CA to ask for: one that is pinned, or the one that was met at the first use.
+    #[must_use]
+    pub fn authority(&self) -> Option<KeyFingerprint> {
+        self.sides().trust.asks_for()
+    }
+
+    fn sides(&self) -> MutexGuard<'_, Sides> {
+        self.sides.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whom the handshake was with. Of two first uses at the same moment, the later one has to meet the same CA.
+    fn meet(&self, address: SocketAddr, authority: KeyFingerprint) -> Result<(), ClientError> {
+        let mut sides = self.sides();
+        if let Trust::Pinned(pinned) = &sides.trust {
+            if pinned.contains(&authority) {
+                return Ok(());
+            }
+            let error = ChainError::OtherAuthority { pinned: pinned.clone(), found: Some(authority) };
+            return Err(ClientError::Tls { address, source: error.into() });
+        }
+        tracing::warn!(
+            %authority,
+            "first contact, and no token that names the cluster's CA: this one is trusted from now on; compare it with `clusterctl master cert show` on the master"
+        );
+        sides.trust = Trust::Pinned(vec![authority]);
+        drop(sides);
+        self.keep(address, |keyring| keyring.trust(&[authority]))
+    }
+
+    /// Takes over what a reply says of CAs and certificate. The reply comes from a controller that was trusted before it.
+    fn learn(&self, address: SocketAddr, authority: KeyFingerprint, reply: &Reply) -> Result<(), ClientError> {
+        let authorities = pki::authorities_in(&reply.authorities);
+        // A list without the one that gives it would shut the controller out.
+        if authorities.contains(&authority) {
+            let news = Trust::Pinned(authorities.clone());
+            if std::mem::replace(&mut self.sides().trust, news.clone()) != news || self.kept.is_some() {
+                self.keep(address, |keyring| keyring.trust(&authorities))?;
+            }
+        }
+        if let (false, Some((_, node))) = (reply.certificate.is_empty(), &self.kept) {
+            let shown = node.credentials(Some(&reply.certificate));
+            self.sides().identity = shown.map_err(|source| ClientError::Certificate { address, source })?;
+            self.keep(address, |keyring| keyring.keep_certificate(&reply.certificate))?;
+        }
+        Ok(())
+    }
+
+    fn keep(
+        &self,
+        address: SocketAddr,
+        change: impl FnOnce(&Keyring) -> Result<(), KeyringError>,
+    ) -> Result<(), ClientError> {
+        let Some((keyring, _)) = &self.kept else { return Ok(()) };
+        change(keyring).map_err(|source| ClientError::Keep { address, source })
+    }
+}
+
+/// Asks the controller, as a node.
 ///
 /// # Errors
-/// If it cannot be found, reached or understood.
-pub async fn ask(master: &MasterAddress, request: &RawRequest) -> Result<Reply, ClientError> {
-    let address = SocketAddr::new(resolve(master).await?, master.port);
+/// If it cannot be found, reached or understood, or is not the one.
+pub async fn ask(link: &Link, request: &RawRequest) -> Result<Answer, ClientError> {
+    let (address, authority, bytes) = exchange(link, request).await?;
+    let reply: Reply = exchange::decode(&bytes).map_err(|source| ClientError::Exchange { address, source })?;
+    link.learn(address, authority, &reply)?;
+    Ok(Answer { reply, authority })
+}
+
+/// Asks the controller, as an administrator: the answer is whatever was asked for.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_value(link: &Link, request: &RawRequest) -> Result<serde_json::Value, ClientError> {
+    let (address, _, bytes) = exchange(link, request).await?;
+    exchange::decode(&bytes).map_err(|source| ClientError::Exchange { address, source })
+}
+
+/// What every reply on TLS brings.
+#[derive(serde::Deserialize)]
+struct Timed {
+    #[serde(rename = "ServerTime", default)]
+    server_time: String,
+}
+
+async fn exchange(link: &Link, request: &RawRequest) -> Result<(SocketAddr, KeyFingerprint, Vec<u8>), ClientError> {
+    let address = SocketAddr::new(resolve(&link.master).await?, link.master.port);
     let deadlines = Deadlines::default();
-    let mut stream = match tokio::time::timeout(deadlines.connect, TcpStream::connect(address)).await {
+    let stream = match tokio::time::timeout(deadlines.connect, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(source)) => return Err(ClientError::Connect { address, source }),
         Err(_) => return Err(ClientError::Connect { address, source: std::io::ErrorKind::TimedOut.into() }),
     };
     // The request is one small segment; waiting for more only costs time.
     stream.set_nodelay(true).ok();
+    let (Sides { identity, trust }, deadline) = (link.sides().clone(), Instant::now() + deadlines.connect);
+    let connected = pki::connect(stream, &trust, &identity, deadline).await;
+    let (mut stream, presented) = connected.map_err(|source| ClientError::Tls { address, source })?;
+    link.meet(address, presented.authority)?;
     let failed = |source| ClientError::Exchange { address, source };
     let bytes = exchange::call(&mut stream, request, &deadlines).await.map_err(failed)?;
-    exchange::decode(&bytes).map_err(failed)
+    let Timed { server_time } = exchange::decode(&bytes).map_err(failed)?;
+    let server_time = server_time.parse::<Timestamp>().ok();
+    presented.judge(server_time, link.clock.now()).map_err(|source| ClientError::Clock { address, source })?;
+    Ok((address, presented.authority, bytes))
 }
 
 /// The address behind a name. The C library's resolver is not asked: in a static binary it would load the host's

@@ -4,14 +4,14 @@
 //! The first question is answered at once, so that the reason for waiting is known; the following ones may be held
 //! back by the controller until there is news.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, chance};
-use super::client::{self, ClientError};
+use super::client::{self, ClientError, Link};
 use crate::causes::chain;
-use crate::config::MasterAddress;
 use crate::protocol::registration::RawRequest;
 use crate::protocol::reply::{Reason, Reply, Status};
 
@@ -19,9 +19,9 @@ use crate::protocol::reply::{Reason, Reply, Status};
 const HOLD: Duration = Duration::from_secs(20);
 
 /// A conversation with one controller, until a deadline.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Conversation {
-    pub master: MasterAddress,
+    pub link: Arc<Link>,
     pub deadline: Instant,
     /// What the deadline was made from, for the message.
     pub timeout: Duration,
@@ -67,7 +67,8 @@ impl Conversation {
         let mut hold = Duration::ZERO;
         loop {
             let asked = Instant::now();
-            let short = match client::ask(&self.master, &RawRequest { wait_ms: millis(hold), ..request() }).await {
+            let request = RawRequest { wait_ms: millis(hold), ..request() };
+            let short = match client::ask(&self.link, &request).await.map(|answer| answer.reply) {
                 Ok(reply) if reply.status == Status::Error => {
                     return Err(ConversationError::Refused {
                         code: reply.code,
@@ -96,7 +97,7 @@ impl Conversation {
                 },
             };
             if *said != short.line {
-                tracing::info!(reason = short.reason, "waiting: {}", short.line);
+                say(&short.reason, &short.line);
                 said.clone_from(&short.line);
                 waiting.reset();
             }
@@ -115,6 +116,16 @@ impl Conversation {
     }
 }
 
+/// Why it waits. That an administrator has to decide is said where only warnings are seen, too: nobody can let this host
+/// in who does not know its request and its key.
+fn say(reason: &str, line: &str) {
+    if reason == Reason::PendingApproval.as_str() {
+        tracing::warn!(reason, "waiting: {line}");
+    } else {
+        tracing::info!(reason, "waiting: {line}");
+    }
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -122,7 +133,8 @@ fn millis(duration: Duration) -> u64 {
 /// The line and the word for why a reply is not enough.
 fn why_waiting(reply: &Reply) -> (String, String) {
     match reply.reason {
-        Some(reason) => (reply.message.clone(), reason.to_string()),
+        Some(reason) if reply.hint.is_empty() => (reply.message.clone(), reason.to_string()),
+        Some(reason) => (format!("{}; {}", reply.message, reply.hint), reason.to_string()),
         None => (reply.gluster_message.clone(), Reason::StorageDegraded.to_string()),
     }
 }
@@ -132,4 +144,40 @@ fn random() -> f64 {
     // Without randomness every node waits the same time, which is worse but not wrong.
     getrandom::fill(&mut bytes).ok();
     chance(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_asks_to_be_let_in_is_seen_where_only_warnings_are() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            say("below-minimum", "one worker is missing");
+            say("pending-approval", "approve the request k3x5q7ab, key 2kew");
+        });
+        let seen = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(seen.contains("k3x5q7ab, key 2kew") && seen.contains("pending-approval"), "{seen}");
+        assert!(!seen.contains("one worker"), "{seen}");
+    }
 }

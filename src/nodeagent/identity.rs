@@ -2,16 +2,59 @@
 //! change; the key is the node.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{KeyPair, PublicKeyData};
 
-use crate::cluster::NodeId;
+use crate::cluster::{KeyFingerprint, NodeId};
+use crate::pki::{ClientIdentity, CredentialsError};
 use crate::providers::files;
 
 /// This host's identity.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct NodeIdentity {
     pub node_id: NodeId,
+    key: Arc<KeyPair>,
+}
+
+impl std::fmt::Debug for NodeIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeIdentity").field("node_id", &self.node_id).finish_non_exhaustive()
+    }
+}
+
+/// The key is the node: whoever has the same one is the same.
+impl PartialEq for NodeIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.key.public_key_raw() == other.key.public_key_raw()
+    }
+}
+
+impl Eq for NodeIdentity {}
+
+impl NodeIdentity {
+    /// The identity that belongs to a key.
+    #[must_use]
+    pub fn of_key(key: KeyPair) -> Self {
+        Self { node_id: NodeId::of_public_key(&key.subject_public_key_info()), key: Arc::new(key) }
+    }
+
+    /// The fingerprint of the key, for an administrator to compare.
+    #[must_use]
+    pub fn fingerprint(&self) -> KeyFingerprint {
+        KeyFingerprint::of_public_key(&self.key.subject_public_key_info())
+    }
+
+    /// What this host shows on TLS: the cluster's certificate (PEM) if it has one, else the key alone.
+    ///
+    /// # Errors
+    /// If the certificate is damaged or another key's.
+    pub fn credentials(&self, certificate: Option<&str>) -> Result<ClientIdentity, CredentialsError> {
+        match certificate {
+            Some(certificate) => ClientIdentity::certified(&self.key, certificate),
+            None => ClientIdentity::self_signed(&self.key),
+        }
+    }
 }
 
 /// Why the identity cannot be had.
@@ -52,7 +95,7 @@ pub fn load_or_create(directory: &Path) -> Result<NodeIdentity, IdentityError> {
     files::create_dir_private(directory).map_err(failed)?;
     // Controller and node of one host may come here at the same moment: the first key stays, and both take it.
     if files::create_new(&path, key.serialize_pem().as_bytes(), 0o600).map_err(failed)? {
-        return Ok(identity_of(&key));
+        return Ok(NodeIdentity::of_key(key));
     }
     load(directory)?.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
 }
@@ -70,11 +113,7 @@ pub fn load(directory: &Path) -> Result<Option<NodeIdentity>, IdentityError> {
     };
     let key = KeyPair::from_pem(&String::from_utf8_lossy(&bytes))
         .map_err(|source| IdentityError::Damaged { path, source })?;
-    Ok(Some(identity_of(&key)))
-}
-
-fn identity_of(key: &KeyPair) -> NodeIdentity {
-    NodeIdentity { node_id: NodeId::of_public_key(&key.subject_public_key_info()) }
+    Ok(Some(NodeIdentity::of_key(key)))
 }
 
 #[cfg(test)]

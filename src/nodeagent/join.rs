@@ -6,16 +6,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::client::{self, ClientError};
+use super::client::{self, ClientError, Link};
 use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
 use crate::causes::chain;
 use crate::clock::Clock;
-use crate::cluster::{Hostname, NodeAddress, OverlayConfig, Role};
-use crate::config::MasterAddress;
+use crate::cluster::{Hostname, JoinToken, NodeAddress, OverlayConfig, Role};
 use crate::converge::apply::{StepCause, StepError, apply};
 use crate::converge::desired::{Desired, StorageDesired};
 use crate::converge::observe::{Hands, ObserveError, observe};
@@ -25,15 +25,18 @@ use crate::converge::step::Step;
 use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
 use crate::protocol::reply::{Reason, Reply, Status};
 use crate::providers::overlay::{self, Connected, OverlayError};
-use crate::providers::swarm::{Engine, SwarmError};
+use crate::providers::swarm::{Engine, LocalState, SwarmError};
 
 /// What a join works with.
 pub struct Join {
-    pub master: MasterAddress,
+    /// The way to the controller.
+    pub link: Arc<Link>,
     pub identity: NodeIdentity,
     pub hostname: Hostname,
     pub address: NodeAddress,
     pub role: Option<Role>,
+    /// What lets this host in; one that is a member needs none.
+    pub token: Option<JoinToken>,
     pub facts: Facts,
     /// This host's own overlay settings, instead of the controller's.
     pub overlay: Option<OverlayConfig>,
@@ -87,6 +90,9 @@ const ATTEMPTS: u32 = 5;
 const RELOOK: Duration = Duration::from_secs(1);
 /// How long what was seen of the engine is believed.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long a Docker that was there may be away: it restarts, or is busy.
+const DOCKER_PATIENCE: Duration = Duration::from_secs(60);
+const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 /// The pause after a step that failed, doubling.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -127,8 +133,11 @@ impl Join {
         report: &Mutex<RawReport>,
         talk: &Conversation,
     ) -> Result<(Converged, Converged), JoinError> {
-        let swarm = self.converge_swarm(first.clone(), report, talk);
-        let storage = self.converge_storage(first, report, talk);
+        // Nothing is made on a host that turns out to be in another Swarm. Where the controller has no Swarm yet there is
+        // none to compare with, and none to wait for.
+        let (judged, verdict) = watch::channel(first.status != Status::Ready);
+        let swarm = self.converge_swarm(first.clone(), report, talk, &judged);
+        let storage = self.converge_storage(first, report, talk, verdict);
         tokio::pin!(swarm, storage);
         tokio::select! {
             swarm = &mut swarm => Ok((swarm?, storage.await?)),
@@ -149,13 +158,14 @@ impl Join {
     pub async fn dry_run(&self) -> Result<(Reply, Plan), JoinError> {
         let talk = self.conversation();
         let reply = self.until_instructed(&talk).await?;
-        let desired = directive::desired(&reply, self.address)?;
+        let mut desired = directive::desired(&reply, self.address)?;
         let observed = observe(&self.hands, &desired, self.engine.clone()).await?;
+        self.keep_role(&mut desired, &observed);
         Ok((reply, plan(&desired, &observed)))
     }
 
     fn conversation(&self) -> Conversation {
-        Conversation { master: self.master.clone(), deadline: Instant::now() + self.timeout, timeout: self.timeout }
+        Conversation { link: Arc::clone(&self.link), deadline: Instant::now() + self.timeout, timeout: self.timeout }
     }
 
     /// The hosts reach each other before they become a Swarm (S2-33, S2-64).
@@ -196,6 +206,7 @@ impl Join {
             gluster_capable: self.facts.gluster_capable,
             gluster_client_only: self.facts.gluster_client_only,
             timestamp: self.clock.now().to_string(),
+            token: self.token.as_ref().map(JoinToken::reveal).unwrap_or_default(),
             ..self.request()
         }
     }
@@ -215,7 +226,8 @@ impl Join {
     }
 
     async fn send_report(&self, report: &Mutex<RawReport>, wait_ms: u64) -> Result<Reply, ClientError> {
-        client::ask(&self.master, &RawRequest { wait_ms, ..self.status_request(report) }).await
+        let request = RawRequest { wait_ms, ..self.status_request(report) };
+        client::ask(&self.link, &request).await.map(|answer| answer.reply)
     }
 
     /// Brings the host into the Swarm.
@@ -224,6 +236,7 @@ impl Join {
         first: Reply,
         report: &Mutex<RawReport>,
         talk: &Conversation,
+        judged: &watch::Sender<bool>,
     ) -> Result<Converged, JoinError> {
         let mut reply = first;
         // What was seen before a wait is no ground to act on.
@@ -238,8 +251,16 @@ impl Join {
                 let request = || RawRequest { token_refused, ..self.registration() };
                 reply = talk.until(ready, request, &mut String::new()).await?;
             }
-            let desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
-            let observed = observe(&self.hands, &desired, engine.take()).await?;
+            let mut desired = Desired { storage: None, ..directive::desired(&reply, self.address)? };
+            let observed = match observe(&self.hands, &desired, engine.take()).await {
+                Err(ObserveError::Docker(error)) if attempts.waits_for_docker(&error, talk.deadline) => {
+                    tokio::time::sleep(DOCKER_PAUSE).await;
+                    continue;
+                }
+                observed => observed?,
+            };
+            attempts.docker_away = None;
+            self.keep_role(&mut desired, &observed);
             if let Some(engine) = &observed.engine {
                 note(report, |report| report.swarm_node_id.clone_from(&engine.swarm_node_id));
             }
@@ -247,6 +268,7 @@ impl Join {
             if !plan.refusals.is_empty() {
                 return Err(JoinError::Host(plan.refusals));
             }
+            judged.send_replace(true);
             if plan.waits.contains(&Wait::SwarmComingUp) {
                 attempts.failed(None);
                 if Instant::now() + attempts.pause() >= talk.deadline {
@@ -265,9 +287,20 @@ impl Join {
                 continue;
             }
             if plan.steps.is_empty() {
+                if let Some(swarm) = &desired.swarm {
+                    reply.swarm_role = swarm.role.to_string();
+                }
                 return Ok((reply, done));
             }
             self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
+        }
+    }
+
+    /// A host that nobody asks to change its role stays what it is in its Swarm, also after a promotion by hand.
+    fn keep_role(&self, desired: &mut Desired, observed: &Observed) {
+        let active = observed.engine.as_ref().filter(|engine| engine.state == LocalState::Active);
+        if let (None, Some(engine), Some(swarm)) = (self.role, active, &mut desired.swarm) {
+            swarm.role = if engine.manager { Role::Manager } else { Role::Worker };
         }
     }
 
@@ -277,6 +310,7 @@ impl Join {
         first: Reply,
         report: &Mutex<RawReport>,
         talk: &Conversation,
+        mut verdict: watch::Receiver<bool>,
     ) -> Result<Converged, JoinError> {
         let mut reply = first;
         let mut attempts = Attempts::default();
@@ -308,6 +342,8 @@ impl Join {
                 return Err(JoinError::Host(plan.refusals));
             }
             if !plan.steps.is_empty() {
+                // The sender lives as long as this; without it nobody would be there to object.
+                verdict.wait_for(|judged| *judged).await.ok();
                 self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
                 continue;
             }
@@ -401,6 +437,8 @@ struct Attempts {
     failures: u32,
     token_refused: u32,
     fresh_token_due: bool,
+    /// Since when Docker does not answer.
+    docker_away: Option<Instant>,
 }
 
 impl Attempts {
@@ -415,6 +453,18 @@ impl Attempts {
     /// A token that was refused may have been rotated since it was given: once a fresh one is asked for.
     fn wants_fresh_token(&mut self) -> bool {
         std::mem::take(&mut self.fresh_token_due)
+    }
+
+    /// Whether a Docker that could not be asked is waited for. Says so once.
+    fn waits_for_docker(&mut self, error: &SwarmError, deadline: Instant) -> bool {
+        if !matches!(error, SwarmError::Unavailable { .. } | SwarmError::TimedOut { .. }) {
+            return false;
+        }
+        if self.docker_away.is_none() {
+            tracing::warn!("waiting for Docker on this host: {}", chain(error));
+        }
+        let away = *self.docker_away.get_or_insert_with(Instant::now);
+        away.elapsed() < DOCKER_PATIENCE && Instant::now() + DOCKER_PAUSE < deadline
     }
 
     fn exhausted(&self, error: &StepError) -> bool {

@@ -1,20 +1,29 @@
 //! `node leave`: takes the host out of the shared volume's mounts, the Swarm and the controller's record. Refused
 //! where something would be lost with it.
 
-use super::client::{self, ClientError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::client::{self, ClientError, Link};
 use super::identity::NodeIdentity;
 use super::membership::Membership;
 use crate::cluster::{BrickPath, Hostname, MountPoint, Role, VolumeName};
-use crate::config::MasterAddress;
 use crate::converge::observe::Hands;
 use crate::protocol::registration::{PROTOCOL, RawRequest};
 use crate::protocol::reply::{Reply, Status};
 use crate::providers::mounts::{BrickError, MountError, is_ours};
+use crate::providers::swarm::quorum::{self, QuorumError};
 use crate::providers::swarm::{LocalState, SwarmError};
+
+/// How long a demotion may take; it takes a second or two.
+const DEMOTION_PATIENCE: Duration = Duration::from_secs(15);
+const DEMOTION_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a leave works with.
 pub struct Leave {
-    pub master: MasterAddress,
+    /// The way to the controller.
+    pub link: Link,
     pub identity: NodeIdentity,
     pub hostname: Hostname,
     /// What this host remembers of its join.
@@ -41,6 +50,9 @@ pub enum LeaveError {
     /// Nothing was changed.
     #[error("this host's brick could not be looked at")]
     Brick(#[from] BrickError),
+    /// The Swarm goes on with it; leaving again goes on from there.
+    #[error("the Swarm has not taken the manager's role from this host within {DEMOTION_PATIENCE:?}")]
+    NotDemoted,
     #[error("the volume's mount could not be taken away")]
     Mount(#[from] MountError),
     #[error("the mount's entry for the next boot could not be taken away")]
@@ -76,9 +88,11 @@ impl Leave {
         if active {
             if engine.manager {
                 self.hands.engine.set_role(&engine.swarm_node_id, Role::Worker).await?;
+                self.until_demoted().await?;
                 done.push("gave up the manager's role".to_owned());
             }
-            self.hands.engine.leave(engine.manager).await?;
+            // By now it is no manager.
+            self.hands.engine.leave(false).await?;
             done.push("left the Swarm".to_owned());
         }
         if known {
@@ -102,15 +116,21 @@ impl Leave {
 
     async fn refuse_to_break_quorum(&self, own: &str) -> Result<(), LeaveError> {
         let members = self.hands.engine.members().await?;
-        let managers: Vec<_> = members.iter().filter(|member| member.role == Role::Manager).collect();
-        let others = managers.iter().filter(|member| member.swarm_node_id != own).count();
-        if others == 0 {
-            return Err(LeaveError::LastManager);
-        }
-        let left = managers.iter().filter(|member| member.swarm_node_id != own && member.state == "ready").count();
-        let needed = others / 2 + 1;
-        if left < needed {
-            return Err(LeaveError::Quorum { left, needed });
+        quorum::without(&members, own).map_err(|error| match error {
+            QuorumError::LastManager => LeaveError::LastManager,
+            QuorumError::Lost { left, needed, others: _ } => LeaveError::Quorum { left, needed },
+        })
+    }
+
+    /// Waits until this host votes no more: a manager that leaves before that takes its vote along, and of two the other
+    /// one could then decide nothing.
+    async fn until_demoted(&self) -> Result<(), LeaveError> {
+        let deadline = Instant::now() + DEMOTION_PATIENCE;
+        while self.hands.engine.inspect().await?.manager {
+            if Instant::now() >= deadline {
+                return Err(LeaveError::NotDemoted);
+            }
+            tokio::time::sleep(DEMOTION_PAUSE).await;
         }
         Ok(())
     }
@@ -135,12 +155,36 @@ impl Leave {
             protocol: PROTOCOL,
             ..RawRequest::default()
         };
-        let reply = client::ask(&self.master, &request).await.map_err(LeaveError::Unreachable)?;
-        match reply.status {
-            Status::Error if reply.code != "unknown-node" => {
-                Err(LeaveError::Refused { code: reply.code, message: reply.message, hint: reply.hint })
-            }
-            Status::Error | Status::Ready | Status::Waiting => Ok(reply),
+        let reply = client::ask(&self.link, &request).await.map_err(LeaveError::Unreachable)?.reply;
+        judge(reply)
+    }
+}
+
+/// Tells an answer from a refusal. That the controller has no such node, because it never had or an administrator took
+/// it out, is an answer: what is left on this host is cleaned up all the same.
+fn judge(reply: Reply) -> Result<Reply, LeaveError> {
+    let gone = matches!(reply.code.as_str(), "unknown-node" | "removed");
+    match reply.status {
+        Status::Error if !gone => {
+            Err(LeaveError::Refused { code: reply.code, message: reply.message, hint: reply.hint })
         }
+        Status::Error | Status::Ready | Status::Waiting => Ok(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_was_taken_out_can_still_clean_up() {
+        let refusal = |code: &str| Reply { status: Status::Error, code: code.to_owned(), ..Reply::default() };
+        for code in ["unknown-node", "removed"] {
+            assert!(judge(refusal(code)).is_ok(), "{code}");
+        }
+        for code in ["tls-required", "key-required", "holds-brick", ""] {
+            assert!(matches!(judge(refusal(code)), Err(LeaveError::Refused { .. })), "{code}");
+        }
+        assert!(judge(Reply { status: Status::Waiting, ..Reply::default() }).is_ok());
     }
 }

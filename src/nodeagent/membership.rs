@@ -1,6 +1,7 @@
 //! What this host remembers of its last join: where its controller is and what it was told to be. No secret is in it.
 
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -75,7 +76,8 @@ pub struct Turn(#[expect(dead_code, reason = "the lock lives as long as the open
 /// If the lock file cannot be made.
 pub fn take_turn(directory: &Path) -> io::Result<Option<Turn>> {
     files::create_dir_private(directory)?;
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Turn(file))),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

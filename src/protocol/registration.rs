@@ -9,14 +9,17 @@ use std::fmt;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{AddressError, Hostname, HostnameError, NodeAddress, NodeId, NodeIdError, Role, RoleError};
+use crate::cluster::{
+    AddressError, Hostname, HostnameError, JoinToken, JoinTokenError, NodeAddress, NodeId, NodeIdError, ProfileName,
+    ProfileNameError, Role, RoleError, ShortId, ShortIdError,
+};
 
 /// The version of this conversation that this program speaks. Clients that send none are of the first
 /// implementation's kind, or written by hand.
 pub const PROTOCOL: u32 = 1;
 
 /// A request as it was sent: nothing in it is believed yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RawRequest {
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -58,7 +61,51 @@ pub struct RawRequest {
     /// Where a listing goes on, and how much of it is wanted.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub after: String,
+    #[serde(skip_serializing_if = "is_default")]
     pub limit: u32,
+    /// `register`: the admission token, a secret.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub token: String,
+    /// Administration: which token, request or node; a node also by its host name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// Administration: the profiles that a token or an approval grants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<String>,
+    /// `token-create`: how many nodes it admits; 0 means the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub uses: u32,
+    /// `token-create`: for how long it is valid, in seconds; 0 means the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub expires_s: u64,
+    /// `request-reject`: why, for the node's operator.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// `admin-create`, `admin-revoke`: the administrator's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// `admin-create`: the administrator's public key (SubjectPublicKeyInfo, DER), in base 64.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub public_key: String,
+    /// `remove`: also where it costs something.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Shows no token.
+impl fmt::Debug for RawRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRequest")
+            .field("action", &self.action)
+            .field("hostname", &self.hostname)
+            .field("node_id", &self.node_id)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a node found on its host after converging.
@@ -147,6 +194,8 @@ any_case_struct!(RawRequest, "a JSON object with the request", {
     "glusterclientonly" => gluster_client_only,
     "timestamp" => timestamp, "protocol" => protocol, "nodeid" => node_id, "waitms" => wait_ms, "tokenrefused" => token_refused, "report" => report,
     "after" => after, "limit" => limit,
+    "token" => token, "id" => id, "profiles" => profiles, "uses" => uses, "expiress" => expires_s, "reason" => reason,
+    "name" => name, "publickey" => public_key, "force" => force,
 });
 
 any_case_struct!(RawReport, "a JSON object with the report", {
@@ -164,12 +213,113 @@ pub enum Request {
     GlusterReady { who: Identity },
     /// A node leaves.
     Deregister { who: Identity },
-    /// Local administration: the state of the cluster.
+    /// For administrators only: on the unix socket, or with an administrator's certificate.
+    Administer(Administer),
+}
+
+/// What an administrator asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Administer {
+    /// The state of the cluster.
     Status,
-    /// Local administration: the nodes, a page of them.
-    Nodes { after: String, limit: u32 },
-    /// Local administration: forget a node that is gone.
-    Remove { hostname: Hostname },
+    /// The nodes, a page of them.
+    Nodes {
+        after: String,
+        limit: u32,
+    },
+    /// One node with all that is known of it.
+    ShowNode {
+        node: NodeName,
+    },
+    /// Takes a node out of the cluster and its Swarm.
+    Remove {
+        node: NodeName,
+        force: bool,
+    },
+    /// Lets another key have a host name.
+    Replace {
+        hostname: Hostname,
+    },
+    /// Makes a token.
+    CreateToken {
+        grant: Grant,
+        node: Option<Hostname>,
+        uses: u32,
+        expires_s: u64,
+    },
+    /// The tokens, a page of them.
+    Tokens {
+        after: String,
+        limit: u32,
+    },
+    RevokeToken {
+        id: ShortId,
+    },
+    /// The requests to join, a page of them.
+    Requests {
+        after: String,
+        limit: u32,
+    },
+    Approve {
+        id: ShortId,
+        grant: Grant,
+    },
+    Reject {
+        id: ShortId,
+        reason: String,
+    },
+    /// The cluster's CAs and the controller's certificate.
+    ShowAuthorities,
+    /// Puts a new CA in the place of the one in use, which is trusted for a while, or, `at_once`, no longer.
+    RotateAuthority {
+        at_once: bool,
+    },
+    /// Certifies an administrator's key.
+    CreateAdmin {
+        name: String,
+        spki: Vec<u8>,
+    },
+    /// The administrators, a page of them.
+    Admins {
+        after: String,
+        limit: u32,
+    },
+    /// Ends an administrator's rights.
+    RevokeAdmin {
+        name: String,
+    },
+}
+
+/// What a token or an approval grants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// `None`: a worker's. An approval of who asks to be a manager has to say one.
+    pub role: Option<Role>,
+    pub profiles: Vec<ProfileName>,
+}
+
+/// How an administrator names a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeName {
+    Id(NodeId),
+    Host(Hostname),
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Host(hostname) => hostname.fmt(f),
+        }
+    }
+}
+
+/// A token as a node presents it: of its secret the digest is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentedToken {
+    pub id: ShortId,
+    /// SHA-256 of the secret.
+    pub digest: [u8; 32],
 }
 
 /// Who sends a request.
@@ -204,6 +354,8 @@ pub struct Registration {
     pub wait_ms: u64,
     /// The Swarm refused the token of an earlier reply.
     pub token_refused: bool,
+    /// The admission token.
+    pub token: Option<PresentedToken>,
 }
 
 /// What a node says about its host.
@@ -242,12 +394,20 @@ pub enum RequestError {
     Address(#[from] AddressError),
     #[error("field `NodeId`: {0}")]
     NodeId(#[from] NodeIdError),
+    #[error("field `Token`: {0}")]
+    Token(#[from] JoinTokenError),
+    #[error("field `Id`: {0}")]
+    Id(#[from] ShortIdError),
+    #[error("field `Profiles`: {0}")]
+    Profile(#[from] ProfileNameError),
     #[error("field `{field}`: {rule}")]
     Field { field: &'static str, rule: &'static str },
 }
 
 const MAX_CPUS: u32 = 65_536;
 const MAX_MEMORY_MB: u64 = 1 << 30;
+/// The most elements of any list in a request.
+const MAX_PROFILES: usize = 64;
 /// The longest that a reply is held back.
 pub const MAX_WAIT_MS: u64 = 30_000;
 
@@ -265,14 +425,73 @@ impl RawRequest {
             }
             "gluster-ready" => Ok(Request::GlusterReady { who: self.identity()? }),
             "deregister" => Ok(Request::Deregister { who: self.identity()? }),
-            "status" => Ok(Request::Status),
-            "remove" => Ok(Request::Remove { hostname: Hostname::parse(&self.hostname)? }),
-            "nodes" => {
-                free_text("After", &self.after)?;
-                Ok(Request::Nodes { after: self.after, limit: self.limit })
+            action => self.check_administration(action).map(Request::Administer),
+        }
+    }
+
+    fn check_administration(&self, action: &str) -> Result<Administer, RequestError> {
+        let page = || free_text("After", &self.after).map(|()| (self.after.clone(), self.limit));
+        match action {
+            "status" => Ok(Administer::Status),
+            "nodes" => page().map(|(after, limit)| Administer::Nodes { after, limit }),
+            "node-show" => Ok(Administer::ShowNode { node: self.node_name()? }),
+            "remove" => Ok(Administer::Remove { node: self.node_name()?, force: self.force }),
+            "replace" => Ok(Administer::Replace { hostname: Hostname::parse(&self.hostname)? }),
+            "token-create" => Ok(Administer::CreateToken {
+                grant: self.grant()?,
+                node: if self.hostname.is_empty() { None } else { Some(Hostname::parse(&self.hostname)?) },
+                uses: self.uses,
+                expires_s: self.expires_s,
+            }),
+            "tokens" => page().map(|(after, limit)| Administer::Tokens { after, limit }),
+            "token-revoke" => Ok(Administer::RevokeToken { id: ShortId::parse(&self.id)? }),
+            "requests" => page().map(|(after, limit)| Administer::Requests { after, limit }),
+            "request-approve" => Ok(Administer::Approve { id: ShortId::parse(&self.id)?, grant: self.grant()? }),
+            "request-reject" => {
+                free_text("Reason", &self.reason)?;
+                Ok(Administer::Reject { id: ShortId::parse(&self.id)?, reason: self.reason.clone() })
             }
+            "authorities" => Ok(Administer::ShowAuthorities),
+            "authority-rotate" => Ok(Administer::RotateAuthority { at_once: self.force }),
+            "admins" => page().map(|(after, limit)| Administer::Admins { after, limit }),
+            "admin-create" => {
+                let name = self.admin_name()?;
+                let spki = data_encoding::BASE64.decode(self.public_key.as_bytes()).unwrap_or_default();
+                if spki.is_empty() {
+                    return Err(RequestError::Field { field: "PublicKey", rule: "a public key in base 64" });
+                }
+                Ok(Administer::CreateAdmin { name, spki })
+            }
+            "admin-revoke" => Ok(Administer::RevokeAdmin { name: self.admin_name()? }),
             _ => Err(RequestError::UnknownAction(self.action.chars().take(64).collect())),
         }
+    }
+
+    fn grant(&self) -> Result<Grant, RequestError> {
+        if self.profiles.len() > MAX_PROFILES {
+            return Err(RequestError::Field { field: "Profiles", rule: "at most 64 profiles" });
+        }
+        let role = if self.role.is_empty() { None } else { Some(self.role.parse::<Role>()?) };
+        let profiles = self.profiles.iter().map(|name| ProfileName::parse(name)).collect::<Result<_, _>>()?;
+        Ok(Grant { role, profiles })
+    }
+
+    /// The name ends up in a certificate, as a part of a URI.
+    fn admin_name(&self) -> Result<String, RequestError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let begins_well = self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if begins_well && self.name.len() <= 64 && self.name.bytes().all(allowed) {
+            return Ok(self.name.clone());
+        }
+        let rule = "1 to 64 letters, digits, `.`, `_` and `-`, beginning with a letter or digit";
+        Err(RequestError::Field { field: "Name", rule })
+    }
+
+    fn node_name(&self) -> Result<NodeName, RequestError> {
+        if self.id.is_empty() {
+            return Ok(NodeName::Host(Hostname::parse(&self.hostname)?));
+        }
+        Ok(NodeName::Id(NodeId::parse(&self.id)?))
     }
 
     fn identity(&self) -> Result<Identity, RequestError> {
@@ -293,6 +512,12 @@ impl RawRequest {
         if self.memory_mb > MAX_MEMORY_MB {
             return Err(RequestError::Field { field: "MemoryMb", rule: "more than 1 PiB" });
         }
+        let token = if self.token.is_empty() {
+            None
+        } else {
+            let token = JoinToken::parse(&self.token)?;
+            Some(PresentedToken { digest: token.secret.digest(), id: token.id })
+        };
         let sent_at = if self.protocol == 0 { None } else { self.timestamp.parse().ok() };
         let facts = Facts {
             os: self.os,
@@ -311,6 +536,7 @@ impl RawRequest {
             protocol: self.protocol,
             wait_ms: self.wait_ms.min(MAX_WAIT_MS),
             token_refused: self.token_refused,
+            token,
         })
     }
 }

@@ -132,6 +132,21 @@ pub struct Reply {
     pub revision: Option<u64>,
     /// The controller's [`PROTOCOL`](super::registration::PROTOCOL).
     pub protocol: u32,
+    /// `pending-approval`: the id of the request that an administrator decides on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+    /// `pending-approval`: the fingerprint of the node's key, for the administrator to compare.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key_fingerprint: String,
+    /// The node's certificate (PEM), when it gets a new one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub certificate: String,
+    /// The CAs that the node is to trust (PEM, the one in use first), on TLS.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub authorities: String,
+    /// The controller's time (RFC 3339), on TLS: certificates are judged by it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub server_time: String,
 }
 
 /// Registered nodes by role, and the thresholds that they are measured against.
@@ -178,6 +193,11 @@ impl Default for Reply {
             node_address: String::new(),
             revision: None,
             protocol: super::registration::PROTOCOL,
+            request_id: String::new(),
+            key_fingerprint: String::new(),
+            certificate: String::new(),
+            authorities: String::new(),
+            server_time: String::new(),
         }
     }
 }
@@ -208,6 +228,12 @@ pub struct ErrorReply {
     pub hint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// As in [`Reply`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub authorities: String,
+    /// As in [`Reply`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub server_time: String,
 }
 
 impl ErrorReply {
@@ -220,6 +246,8 @@ impl ErrorReply {
             message: message.into(),
             hint: hint.into(),
             retry_after_ms: None,
+            authorities: String::new(),
+            server_time: String::new(),
         }
     }
 }

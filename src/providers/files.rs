@@ -223,6 +223,7 @@ mod tests {
         assert!(!remove_file(&path).unwrap().changed);
     }
 
+    /// T10.
     #[test]
     fn refuses_links_and_directories() {
         let dir = tempfile::tempdir().unwrap();

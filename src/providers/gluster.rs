@@ -136,6 +136,8 @@ pub enum GlusterError {
 pub trait StoragePool: Send + Sync {
     /// The pool, this host included (`pool list`).
     async fn peers(&self) -> Result<Vec<Peer>, GlusterError>;
+    /// The pool as another server of it sees it, which takes a moment longer than this host's own view to be complete.
+    async fn peers_seen_by(&self, server: NodeAddress) -> Result<Vec<Peer>, GlusterError>;
     /// Takes a server into the pool. `Ok` says that the probe was sent; look at [`peers`](Self::peers).
     async fn probe(&self, address: NodeAddress) -> Result<(), GlusterError>;
     /// The volume of that name; `None` if there is none.

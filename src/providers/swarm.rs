@@ -10,6 +10,7 @@ use crate::cluster::{NodeAddress, Role, Secret};
 
 mod answers;
 pub mod docker;
+pub mod quorum;
 
 /// How this engine takes part in a Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +151,50 @@ pub struct Member {
     pub availability: String,
     pub address: String,
     pub leader: bool,
+    /// How its manager is seen by the others; `None` for a member without a vote: a worker, and a manager whose join
+    /// failed half-way. A demotion is done when this is gone, which is later than [`role`](Self::role) says so.
+    pub reachability: Option<Reachability>,
+}
+
+impl Member {
+    /// Whether the managers have lost it, so that nothing runs there that they know of.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.state == "down"
+    }
+
+    /// Whether it takes no tasks and gives up those that it has.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.availability == Availability::Drain.as_str()
+    }
+}
+
+/// Whether the leader hears from a manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reachability {
+    Reachable,
+    /// Not heard from, or not known yet.
+    Unreachable,
+}
+
+/// Whether a member is given tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    Active,
+    /// Its tasks are stopped and started elsewhere.
+    Drain,
+}
+
+impl Availability {
+    /// Docker's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Drain => "drain",
+        }
+    }
 }
 
 /// Why Docker did not do, or say, what was asked. What it did meanwhile is unknown: look again.
@@ -198,12 +243,20 @@ pub trait SwarmEngine: Send + Sync {
     async fn leave(&self, force: bool) -> Result<(), SwarmError>;
     /// Reads the join tokens (managers only).
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError>;
+    /// Makes new join tokens; those that were handed out open nothing any more (managers only). Members stay.
+    async fn rotate_join_tokens(&self) -> Result<(), SwarmError>;
     /// Lists the Swarm's nodes (managers only).
     async fn members(&self) -> Result<Vec<Member>, SwarmError>;
-    /// Promotes or demotes a member (managers only).
+    /// Promotes or demotes a member (managers only). It is done later: see [`Member::reachability`].
     async fn set_role(&self, swarm_node_id: &str, role: Role) -> Result<(), SwarmError>;
-    /// Takes a member that is down off the list (managers only).
-    async fn remove_member(&self, swarm_node_id: &str) -> Result<(), SwarmError>;
+    /// Lets a member have tasks or takes them away (managers only); they end later: see
+    /// [`running_tasks`](Self::running_tasks).
+    async fn set_availability(&self, swarm_node_id: &str, availability: Availability) -> Result<(), SwarmError>;
+    /// How many tasks have not ended on a member, as the managers know it (managers only).
+    async fn running_tasks(&self, swarm_node_id: &str) -> Result<usize, SwarmError>;
+    /// Takes a member off the list (managers only). One that is not down needs `force`; a manager with a vote is refused
+    /// in any case, until it is demoted.
+    async fn remove_member(&self, swarm_node_id: &str, force: bool) -> Result<(), SwarmError>;
 }
 
 #[cfg(test)]

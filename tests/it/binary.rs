@@ -3,6 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "test helpers outside of test functions")]
 
+mod administration;
+mod controller;
+mod docker;
+mod downgrade;
+pub(crate) mod served;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -64,8 +70,16 @@ fn help_is_on_stdout_and_shows_examples() {
         assert!(stdout(&output).contains("Examples:") && stderr(&output).is_empty(), "{arguments:?}");
     }
     let output = run(&["master", "serve", "--help"]);
-    for flag in ["--listen", "--advertise-addr", "--min-managers", "--min-workers", "--wait-for-minimum", "--state-dir"]
-    {
+    for flag in [
+        "--listen",
+        "--advertise-addr",
+        "--admission",
+        "--plaintext",
+        "--min-managers",
+        "--min-workers",
+        "--wait-for-minimum",
+        "--state-dir",
+    ] {
         assert!(stdout(&output).contains(flag), "{flag}");
     }
 }
@@ -257,9 +271,15 @@ fn reset_asks_before_it_erases() {
     std::fs::create_dir(directory.path().join("controller")).unwrap();
     let output = run(&reset);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("--yes"), "{}", stderr(&output));
+    for words in ["--yes", "the cluster's CA, tokens and administrators", "join again with a new token"] {
+        assert!(stderr(&output).contains(words), "{words}: {}", stderr(&output));
+    }
     assert_eq!(last_line(&output), "result=failed reason=not-confirmed next=-");
     assert!(directory.path().join("controller").exists());
+
+    let output = run(&[&reset[..], &["--yes"]].concat());
+    assert!(stdout(&output).contains("join every node again with a new token"), "{}", stdout(&output));
+    assert!(!directory.path().join("controller").exists());
 }
 
 /// G12: the child that touches a mount in the parent's stead. Where nothing of ours is mounted it touches nothing.

@@ -3,10 +3,12 @@
 //! What is asserted is what an operator sees with Docker's and Gluster's own tools, not what clusterctl says of itself.
 //! Scenarios that can follow one another share a lab: each is a function, and the test names them in their order.
 
+mod admission;
 mod concurrent;
 mod demo;
 mod drift;
 mod empty_root;
+mod faults;
 mod first_implementation;
 mod full_disk;
 mod growth;
@@ -15,6 +17,7 @@ mod requests;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clusterctl::providers::command::Output;
@@ -30,6 +33,20 @@ const MOUNT: &str = "/mnt/shared";
 /// A lab whose h1 is the master.
 struct Cluster {
     lab: Lab,
+    /// The token that `master init` printed.
+    token: OnceLock<String>,
+}
+
+/// A test that fails shows what the controller said last.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let journal = ["journalctl", "--no-pager", "-o", "cat", "-n", "60", "-u", "clusterctl-master"];
+            if let Ok(said) = run(self.lab.invocation(1, &journal)) {
+                eprintln!("the controller on h1:\n{}", said.stdout_text());
+            }
+        }
+    }
 }
 
 /// How a command of clusterctl ended.
@@ -98,7 +115,7 @@ fn in_short(step: &str) -> &str {
 
 impl Cluster {
     fn up(name: &str, hosts: u8) -> Self {
-        Self { lab: Lab::up(name, hosts) }
+        Self { lab: Lab::up(name, hosts), token: OnceLock::new() }
     }
 
     /// What nodes are told to join.
@@ -116,7 +133,11 @@ impl Cluster {
     /// Makes h1 the master.
     fn init(&self, options: &[&str]) -> Ended {
         let words: Vec<&str> = ["master", "init"].into_iter().chain(options.iter().copied()).collect();
-        self.clusterctl(1, &words).succeeded()
+        let init = self.clusterctl(1, &words).succeeded();
+        if let Some(token) = init.stdout.split_whitespace().find(|word| word.starts_with("CCTL1-")) {
+            self.token.get_or_init(|| token.to_owned());
+        }
+        init
     }
 
     /// Installs and starts the controller's unit on h1, as the packaging has it, with `options` for the command.
@@ -153,7 +174,17 @@ impl Cluster {
         let master = self.master();
         let words: Vec<&str> =
             ["node", "join", "--master", &master].into_iter().chain(options.iter().copied()).collect();
-        self.clusterctl(n, &words)
+        match self.token.get() {
+            Some(token) => self.with_token(n, &words, token),
+            None => self.clusterctl(n, &words),
+        }
+    }
+
+    /// Runs `clusterctl` in host `n` with a token that it reads from its input.
+    fn with_token(&self, n: u8, words: &[&str], token: &str) -> Ended {
+        let argv: Vec<&str> =
+            std::iter::once("clusterctl").chain(words.iter().copied()).chain(["--token-file", "-"]).collect();
+        run(self.lab.invocation(n, &argv).stdin(token).deadline(PATIENCE * 3)).unwrap().into()
     }
 
     /// Has the hosts join at the same moment; all of them must succeed.
@@ -215,6 +246,14 @@ impl Cluster {
             assert!(info.contains(&format!("{}:{BRICK}", self.lab.host_ip(n))), "{info}");
         }
         wait_for("every brick online", PATIENCE, || self.bricks_online() == 3);
+    }
+
+    /// Each of three bricks has what the others have.
+    fn expect_healed(&self) {
+        wait_for("nothing is left to be healed", PATIENCE, || {
+            let heal = self.lab.exec(1, &["gluster", "--mode=script", "volume", "heal", "shared", "info"]);
+            heal.stdout_text().matches("Number of entries: 0").count() == 3
+        });
     }
 
     fn bricks_online(&self) -> usize {

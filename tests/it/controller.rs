@@ -1,9 +1,15 @@
 //! The controller as a whole, over its sockets: what it answers, what it writes down and what it keeps.
 
 mod actions;
+mod approval;
+mod door;
 mod gate;
+mod identity;
 mod legacy;
+mod limits;
 mod refusals;
+mod secrets;
+mod tokens;
 mod trouble;
 
 use serde_json::{Value, json};

@@ -140,6 +140,9 @@ async fn probing(stage: &Stage<'_>) {
     for (_, pool) in &stage.servers[..3] {
         eventually("three peers, seen from each", || pool.peers(), three).await;
     }
+    for (address, _) in &stage.servers[1..3] {
+        eventually("three peers, as another one sees them", || pool.peers_seen_by(*address), three).await;
+    }
     let names: Vec<String> = pool.peers().await.unwrap().into_iter().map(|peer| peer.hostname).collect();
     assert!(names.contains(&stage.servers[1].0.to_string()), "{names:?}");
 }

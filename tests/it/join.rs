@@ -5,6 +5,7 @@ mod degraded;
 mod drift;
 mod faults;
 mod heal;
+mod removed;
 mod swarm;
 
 use std::time::Duration;

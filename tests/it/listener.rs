@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use clusterctl::controller::listener::{Handler, ListenOptions, Listener, ListenerMonitor, Peer};
+use clusterctl::controller::listener::{ClearText, Handler, ListenOptions, Listener, ListenerMonitor, Peer};
 use clusterctl::protocol::exchange::{self, Deadlines};
 use clusterctl::protocol::registration::RawRequest;
 use serde_json::{Value, json};
@@ -56,7 +56,8 @@ struct Door {
 impl Door {
     async fn open(options: ListenOptions) -> Self {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let listener = Listener::bind(&ListenOptions { tcp: vec![any], ..options }).await.unwrap();
+        let options = ListenOptions { tcp: vec![any], clear_text: ClearText::Private, ..options };
+        let listener = Listener::bind(&options).await.unwrap();
         let address = (Ipv4Addr::LOCALHOST, listener.local_addrs()[0].port()).into();
         let monitor = listener.monitor();
         let echo = Arc::new(Echo { release: Semaphore::new(0), waiting: AtomicUsize::new(0) });

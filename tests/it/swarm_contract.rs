@@ -9,7 +9,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use clusterctl::cluster::{NodeAddress, Role, Secret};
-use clusterctl::providers::swarm::{CaDigest, Engine, Join, JoinTokens, LocalState, Member, SwarmEngine, SwarmError};
+use clusterctl::providers::swarm::{
+    Availability, CaDigest, Engine, Join, JoinTokens, LocalState, Member, Reachability, SwarmEngine, SwarmError,
+};
 
 mod private;
 
@@ -133,7 +135,7 @@ async fn joins_as_worker_and_leaves(pair: Pair<'_>) {
     assert!(matches!(pair.second.join(&join).await, Err(SwarmError::AlreadyPart)));
     assert!(matches!(pair.second.join_tokens().await, Err(SwarmError::NotManager)));
     let id = &member.swarm_node_id;
-    assert!(matches!(pair.first.remove_member(id).await, Err(SwarmError::Refused { .. })), "it is not down");
+    assert!(matches!(pair.first.remove_member(id, false).await, Err(SwarmError::Refused { .. })), "it is not down");
 
     pair.second.leave(false).await.unwrap();
     pair.expect_inactive().await;
@@ -142,9 +144,9 @@ async fn joins_as_worker_and_leaves(pair: Pair<'_>) {
         members.into_iter().find(|member| member.swarm_node_id == *id && member.state == "down")
     };
     eventually("the worker down on the list", down).await;
-    pair.first.remove_member(id).await.unwrap();
+    pair.first.remove_member(id, false).await.unwrap();
     assert_eq!(pair.first.members().await.unwrap().len(), 1);
-    assert!(matches!(pair.first.remove_member(id).await, Err(SwarmError::Refused { .. })));
+    assert!(matches!(pair.first.remove_member(id, false).await, Err(SwarmError::Refused { .. })));
 }
 
 /// S2-34
@@ -160,7 +162,7 @@ async fn joins_as_manager_and_is_demoted(pair: Pair<'_>) {
     let second_tokens = || async { pair.second.join_tokens().await.ok() };
     assert_eq!(eventually("the tokens on the second manager", second_tokens).await, tokens);
     assert!(matches!(pair.second.leave(false).await, Err(SwarmError::Refused { .. })), "managers need force");
-    assert!(matches!(pair.first.remove_member(&engine.swarm_node_id).await, Err(SwarmError::Refused { .. })));
+    assert!(matches!(pair.first.remove_member(&engine.swarm_node_id, false).await, Err(SwarmError::Refused { .. })));
 
     pair.first.set_role(&engine.swarm_node_id, Role::Worker).await.unwrap();
     eventually_engine("a demoted manager", pair.second, |e| e.state == LocalState::Active && !e.manager).await;
@@ -170,6 +172,80 @@ async fn joins_as_manager_and_is_demoted(pair: Pair<'_>) {
     assert!(matches!(pair.first.set_role("nosuchnode", Role::Worker).await, Err(SwarmError::Refused { .. })));
     pair.second.leave(false).await.unwrap();
     pair.expect_inactive().await;
+}
+
+/// What `node remove` begins with: a drained member is on the list as such, and can be taken back.
+async fn drains_a_member_and_takes_it_back(pair: Pair<'_>) {
+    let tokens = pair.init().await;
+    pair.second.join(&pair.join(&tokens.worker)).await.unwrap();
+    let ready = || async { pair.second_member().await.filter(|member| member.state == "ready") };
+    let id = eventually("a ready worker on the list", ready).await.swarm_node_id;
+    for (availability, word) in
+        [(Availability::Drain, "drain"), (Availability::Drain, "drain"), (Availability::Active, "active")]
+    {
+        pair.first.set_availability(&id, availability).await.unwrap();
+        let member = pair.second_member().await.unwrap();
+        assert_eq!((member.availability.as_str(), member.is_drained()), (word, word == "drain"));
+        assert_eq!((member.role, member.reachability), (Role::Worker, None));
+        assert_eq!(pair.first.running_tasks(&id).await.unwrap(), 0);
+    }
+    let unknown = pair.first.set_availability("nosuchnode", Availability::Drain).await;
+    assert!(matches!(unknown, Err(SwarmError::Refused { .. })), "{unknown:?}");
+    let unknown = pair.first.running_tasks("nosuchnode").await;
+    assert!(matches!(unknown, Err(SwarmError::Refused { .. })), "{unknown:?}");
+    let by_worker = pair.second.set_availability(&id, Availability::Drain).await;
+    assert!(matches!(by_worker, Err(SwarmError::NotManager)), "{by_worker:?}");
+    assert!(matches!(pair.second.running_tasks(&id).await, Err(SwarmError::NotManager)));
+}
+
+/// A member that runs is taken off the list with force alone.
+async fn removes_a_running_worker_by_force(pair: Pair<'_>) {
+    let tokens = pair.init().await;
+    pair.second.join(&pair.join(&tokens.worker)).await.unwrap();
+    let ready = || async { pair.second_member().await.filter(|member| member.state == "ready") };
+    let id = eventually("a ready worker on the list", ready).await.swarm_node_id;
+    assert!(matches!(pair.first.remove_member(&id, false).await, Err(SwarmError::Refused { .. })));
+    pair.first.remove_member(&id, true).await.unwrap();
+    assert_eq!(pair.first.members().await.unwrap().len(), 1);
+    assert!(matches!(pair.first.remove_member(&id, true).await, Err(SwarmError::Refused { .. })));
+}
+
+/// A manager is not removed with whatever force, until its vote is gone; which is some time after the demotion.
+async fn a_manager_is_demoted_before_it_is_removed(pair: Pair<'_>) {
+    let tokens = pair.init().await;
+    pair.second.join(&pair.join(&tokens.manager)).await.unwrap();
+    let voting = || async { pair.second_member().await.filter(|m| m.reachability == Some(Reachability::Reachable)) };
+    let member = eventually("a second manager that is heard from", voting).await;
+    let id = &member.swarm_node_id;
+    assert_eq!(member.role, Role::Manager);
+    for force in [false, true] {
+        let refused = pair.first.remove_member(id, force).await;
+        assert!(matches!(refused, Err(SwarmError::Refused { .. })), "{force}: {refused:?}");
+    }
+    pair.first.set_role(id, Role::Worker).await.unwrap();
+    assert_eq!(pair.second_member().await.unwrap().role, Role::Worker, "what it is to be shows at once");
+    let demoted = || async { pair.second_member().await.filter(|member| member.reachability.is_none()) };
+    eventually("a member without a vote", demoted).await;
+    pair.first.remove_member(id, true).await.unwrap();
+    let members = pair.first.members().await.unwrap();
+    let [only] = members.as_slice() else { panic!("{members:?}") };
+    assert_eq!(only.reachability, Some(Reachability::Reachable));
+}
+
+/// N9: who was handed a token before gets in no more, and members stay.
+async fn rotated_tokens_open_nothing(pair: Pair<'_>) {
+    let before = pair.init().await;
+    pair.first.rotate_join_tokens().await.unwrap();
+    let after = pair.first.join_tokens().await.unwrap();
+    assert!(after.worker != before.worker && after.manager != before.manager);
+    for old in [&before.worker, &before.manager] {
+        let result = pair.second.join(&pair.join(old)).await;
+        assert!(matches!(result, Err(SwarmError::TokenRefused)), "{result:?}");
+        pair.expect_inactive().await;
+    }
+    pair.second.join(&pair.join(&after.worker)).await.unwrap();
+    pair.first.rotate_join_tokens().await.unwrap();
+    assert_eq!(pair.first.members().await.unwrap().len(), 2);
 }
 
 /// N9
@@ -306,6 +382,10 @@ contract!(
     initialises_once,
     joins_as_worker_and_leaves,
     joins_as_manager_and_is_demoted,
+    drains_a_member_and_takes_it_back,
+    removes_a_running_worker_by_force,
+    rotated_tokens_open_nothing,
+    a_manager_is_demoted_before_it_is_removed,
     a_wrong_secret_is_refused,
     two_swarms_differ,
     an_unreachable_manager_leaves_it_pending,
@@ -467,12 +547,54 @@ async fn fake_ghosts_go_down_and_away() {
     let old = engines.0.add_ghost("h9", Role::Worker, "10.0.0.9");
     let ghost = |members: Vec<Member>| members.into_iter().find(|m| m.hostname == "h2").unwrap();
     let fresh = ghost(pair.first.members().await.unwrap());
-    assert!(matches!(pair.first.remove_member(&fresh.swarm_node_id).await, Err(SwarmError::Refused { .. })));
+    assert!(matches!(pair.first.remove_member(&fresh.swarm_node_id, false).await, Err(SwarmError::Refused { .. })));
     engines.0.miss_heartbeats();
     assert_eq!(ghost(pair.first.members().await.unwrap()).state, "down");
-    pair.first.remove_member(&fresh.swarm_node_id).await.unwrap();
-    pair.first.remove_member(&old).await.unwrap();
+    pair.first.remove_member(&fresh.swarm_node_id, false).await.unwrap();
+    pair.first.remove_member(&old, false).await.unwrap();
     assert_eq!(pair.first.members().await.unwrap().len(), 1);
+}
+
+/// As the Swarm itself guards its quorum, and counts a manager that is being demoted until it is gone.
+#[tokio::test]
+async fn fake_demotes_nobody_whom_the_managers_need() {
+    let world = FakeSwarmWorld::new();
+    let engines = fake_engines(&world);
+    let pair = fake_pair(&engines);
+    let tokens = pair.init().await;
+    pair.second.join(&pair.join(&tokens.manager)).await.unwrap();
+    let third = world.engine("h3", "10.0.0.3");
+    third.join(&Join { advertise: "10.0.0.3".parse().unwrap(), ..pair.join(&tokens.manager) }).await.unwrap();
+    let (second_id, third_id) =
+        (pair.second.inspect().await.unwrap().swarm_node_id, third.inspect().await.unwrap().swarm_node_id);
+    third.set_up(false);
+    let refused = pair.first.set_role(&second_id, Role::Worker).await.unwrap_err();
+    assert!(refused.to_string().contains("loss of quorum"), "{refused}");
+    let listed = async |id: &str| {
+        pair.first.members().await.unwrap().into_iter().find(|member| member.swarm_node_id == id).unwrap()
+    };
+    assert_eq!(listed(&third_id).await.reachability, Some(Reachability::Unreachable));
+    pair.first.set_role(&third_id, Role::Worker).await.unwrap();
+    assert_eq!(listed(&third_id).await.reachability, Some(Reachability::Unreachable), "the raft follows");
+    assert_eq!(listed(&third_id).await.reachability, None);
+    pair.first.set_role(&second_id, Role::Worker).await.unwrap();
+}
+
+/// Tasks on a drained member end a moment later, or not at all.
+#[tokio::test]
+async fn fake_ends_the_tasks_of_a_drained_member() {
+    let engines = fake_engines(&FakeSwarmWorld::new());
+    let pair = fake_pair(&engines);
+    let tokens = pair.init().await;
+    pair.second.join(&pair.join(&tokens.worker)).await.unwrap();
+    let id = pair.second.inspect().await.unwrap().swarm_node_id;
+    let count = async || pair.first.running_tasks(&id).await.unwrap();
+    engines.1.run_tasks(2, false);
+    assert_eq!((count().await, count().await), (2, 2));
+    pair.first.set_availability(&id, Availability::Drain).await.unwrap();
+    assert_eq!((count().await, count().await), (2, 0));
+    engines.1.run_tasks(1, true);
+    assert_eq!((count().await, count().await), (1, 1));
 }
 
 /// N2: a call that timed out may have done everything or nothing.

@@ -6,22 +6,25 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use clusterctl::clock::{Clock, SystemClock};
 use clusterctl::cluster::OverlayConfig;
-use clusterctl::cluster::{BrickPath, Hostname, MountPoint, NodeAddress, NodeId, Role, VolumeName};
+use clusterctl::cluster::{BrickPath, Hostname, KeyFingerprint, MountPoint, NodeAddress, NodeId, Role, VolumeName};
 use clusterctl::config::{MasterAddress, MasterHost};
 use clusterctl::controller::admission::{Admission, Policy};
 use clusterctl::controller::command::{StorageRecord, Thresholds};
 use clusterctl::controller::init::{self, InitOptions};
-use clusterctl::controller::listener::ListenOptions;
+use clusterctl::controller::limits::LimitSettings;
+use clusterctl::controller::listener::{ClearText, ListenOptions};
 use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoice};
 use clusterctl::converge::observe::{Hands, ObserveError};
+use clusterctl::nodeagent::client::Link;
 use clusterctl::nodeagent::identity::NodeIdentity;
 use clusterctl::nodeagent::join::{Join, JoinError, Joined};
+use clusterctl::pki::{Authority, Trust};
 use clusterctl::protocol::registration::{Facts, Identity, PROTOCOL, Registration};
 use clusterctl::providers::brick_records::BrickRecords;
 use clusterctl::providers::gluster::peers_directory::PeersDirectory;
@@ -95,6 +98,15 @@ pub(crate) async fn until<T>(what: &str, mut found: impl AsyncFnMut() -> Option<
     }
 }
 
+/// Waits until something is so that can be asked at once.
+pub(crate) async fn until_so(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// One fake host.
 #[derive(Clone)]
 pub(crate) struct Host {
@@ -102,17 +114,23 @@ pub(crate) struct Host {
     pub(crate) address: NodeAddress,
     pub(crate) engine: FakeEngine,
     pub(crate) hand: FakeHost,
+    pub(crate) identity: NodeIdentity,
     hands: Hands,
     master: MasterAddress,
+    /// The CA of the world's controller, once there is one.
+    authority: Arc<OnceLock<KeyFingerprint>>,
 }
 
 impl Host {
     pub(crate) fn node_id(&self) -> NodeId {
-        NodeId::of_public_key(self.name.as_str().as_bytes())
+        self.identity.node_id.clone()
     }
 
-    fn identity(&self) -> NodeIdentity {
-        NodeIdentity { node_id: self.node_id() }
+    /// The way to the controller, which shows this host's key and is for the world's controller alone.
+    pub(crate) fn link(&self) -> Link {
+        let trust = self.authority.get().map_or(Trust::FirstUse, |authority| Trust::Pinned(vec![*authority]));
+        let shown = self.identity.credentials(None).unwrap();
+        Link::new(self.master.clone(), trust, shown, Arc::new(SystemClock))
     }
 
     /// Joins as `node join` does.
@@ -129,11 +147,12 @@ impl Host {
         timeout: Duration,
     ) -> Result<Joined, JoinError> {
         let join = Join {
-            master: self.master.clone(),
-            identity: self.identity(),
+            link: Arc::new(self.link()),
+            identity: self.identity.clone(),
             hostname: self.name.clone(),
             address: self.address,
             role,
+            token: None,
             facts: facts(),
             overlay: None,
             engine,
@@ -175,6 +194,20 @@ pub(crate) struct Settings {
     pub(crate) settle: SignedDuration,
     pub(crate) overlay: OverlayConfig,
     pub(crate) max_nodes: u32,
+    pub(crate) admission: Admission,
+    pub(crate) limits: LimitSettings,
+}
+
+/// Rates that no test reaches which is about something else.
+pub(crate) fn without_limits() -> LimitSettings {
+    LimitSettings {
+        requests_per_second: 1_000_000,
+        requests_burst: 1_000_000,
+        node_requests_per_second: 1_000_000,
+        node_requests_burst: 1_000_000,
+        token_failures_per_minute: 1_000_000,
+        token_failures_per_address: 1_000_000,
+    }
 }
 
 impl Default for Settings {
@@ -185,6 +218,9 @@ impl Default for Settings {
             settle: SignedDuration::from_millis(150),
             overlay: OverlayConfig::default(),
             max_nodes: 100,
+            // Most tests are about something else.
+            admission: Admission::Open,
+            limits: without_limits(),
         }
     }
 }
@@ -195,6 +231,7 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) settings: Settings,
     pub(crate) door: SocketAddr,
+    authority: Arc<OnceLock<KeyFingerprint>>,
     scratch: tempfile::TempDir,
     running: Option<Running>,
 }
@@ -215,6 +252,7 @@ impl World {
         let addresses: Vec<NodeAddress> = (1..=count).map(address).collect();
         let (swarm, gluster) = (FakeSwarmWorld::new(), FakeGlusterWorld::new(&addresses));
         let (scratch, door) = (tempfile::tempdir().unwrap(), reserve());
+        let authority = Arc::new(OnceLock::new());
         let host = |n: usize| {
             let (name, me) = (format!("h{n}"), address(n));
             let engine = swarm.engine(&name, me.to_string().as_str());
@@ -229,10 +267,19 @@ impl World {
                 persistence: Arc::new(FakeBoot(hand.clone())),
             };
             let master = MasterAddress { host: MasterHost::Ip(door.ip()), port: door.port() };
-            Host { name: Hostname::parse(&name).unwrap(), address: me, engine, hand, hands, master }
+            Host {
+                name: Hostname::parse(&name).unwrap(),
+                address: me,
+                engine,
+                hand,
+                identity: NodeIdentity::of_key(rcgen::KeyPair::generate().unwrap()),
+                hands,
+                master,
+                authority: Arc::clone(&authority),
+            }
         };
         let hosts = (1..=count).map(host).collect();
-        Self { gluster, hosts, settings, door, scratch, running: None }
+        Self { gluster, hosts, settings, door, authority, scratch, running: None }
     }
 
     /// A glusterd that this host's glusterd has been made a peer of.
@@ -293,17 +340,21 @@ impl World {
             protocol: PROTOCOL,
             wait_ms: 0,
             token_refused: false,
+            token: None,
         };
         let options = ServeOptions {
             state_dir: self.state_dir(),
             listen: ListenOptions {
                 tcp: vec![self.door],
                 unix: Some(self.socket()),
+                clear_text: ClearText::Private,
                 per_address: 1_000,
+                held_per_address: 1_000,
                 drain: Duration::from_millis(20),
                 ..ListenOptions::default()
             },
-            policy: Policy { admission: Admission::Open, max_nodes: self.settings.max_nodes },
+            policy: Policy { admission: self.settings.admission, plaintext: true, max_nodes: self.settings.max_nodes },
+            limits: self.settings.limits,
             need: self.settings.need,
             overlay: self.settings.overlay.clone(),
             storage: self.storage_choice(),
@@ -322,7 +373,20 @@ impl World {
             return task.await.unwrap();
         }
         self.running = Some(Running { stop, task });
+        let directory = self.state_dir().join(serve::AUTHORITY_DIR);
+        let found = Authority::load(&directory).unwrap().unwrap().fingerprint();
+        assert_eq!(*self.authority.get_or_init(|| found), found, "a controller keeps its CA");
         Ok(())
+    }
+
+    /// Stands at the controller's door without one and hangs up on so many visitors.
+    pub(crate) async fn turn_away(&self, visitors: usize) {
+        assert!(self.running.is_none(), "one at the door at a time");
+        let door = tokio::net::TcpListener::bind(self.door).await.unwrap();
+        for visitor in 1..=visitors {
+            let came = tokio::time::timeout(DEADLINE, door.accept()).await;
+            drop(came.unwrap_or_else(|_| panic!("visitor {visitor} not within {DEADLINE:?}")).unwrap());
+        }
     }
 
     /// Stops the controller and waits for its end.

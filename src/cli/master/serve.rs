@@ -11,8 +11,9 @@ use crate::cli::{Exit, Failure, Outcome, explain, signals, this_host};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::OverlayConfig;
 use crate::config::Settings;
-use crate::controller::admission::{Admission, Policy};
+use crate::controller::admission::Policy;
 use crate::controller::command::Thresholds;
+use crate::controller::limits::LimitSettings;
 use crate::controller::listener::{ListenOptions, Listener};
 use crate::controller::serve::{self, ServeError, ServeOptions};
 use crate::controller::store::OpenError;
@@ -57,9 +58,6 @@ fn ready(listener: &Listener) {
     for address in listener.local_addrs() {
         tracing::info!(%address, "listening for nodes");
     }
-    tracing::warn!(
-        "admission is open and text is clear: whoever reaches this port can join; keep it inside a trusted network"
-    );
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
 }
 
@@ -86,6 +84,7 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         protocol: PROTOCOL,
         wait_ms: 0,
         token_refused: false,
+        token: None,
     };
     let overlay = OverlayConfig { kind: settings.overlay.provider, payload: settings.overlay.config.clone() };
     overlay.validate().map_err(|error| {
@@ -104,7 +103,15 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
             per_address: master.max_connections_per_address as usize,
             ..ListenOptions::default()
         },
-        policy: Policy { admission: Admission::Open, max_nodes: master.max_nodes },
+        policy: Policy { admission: master.admission, plaintext: master.plaintext, max_nodes: master.max_nodes },
+        limits: LimitSettings {
+            requests_per_second: master.limits.requests_per_second,
+            requests_burst: master.limits.requests_burst,
+            node_requests_per_second: master.limits.node_requests_per_second,
+            node_requests_burst: master.limits.node_requests_burst,
+            token_failures_per_minute: master.limits.token_failures_per_minute,
+            token_failures_per_address: master.limits.token_failures_per_address,
+        },
         need: master
             .wait_for_minimum
             .then_some(Thresholds { managers: master.min_managers, workers: master.min_workers }),

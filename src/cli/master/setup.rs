@@ -1,12 +1,16 @@
 //! `master init` and `master reset`.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::cli::output::print;
+use crate::cli::controller_access::Access;
+use crate::cli::output::{print, print_line};
 use crate::cli::progress::Progress;
-use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, controller_socket, explain, this_host};
+use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, join_address, this_host};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::controller::command::StorageRecord;
@@ -62,10 +66,16 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         confirm_running(settings, wanted).await?;
     }
     let changed = outcome.created || outcome.storage_changed || outcome.swarm_created;
+    let address =
+        if outcome.manager_address.is_empty() { advertise.to_string() } else { outcome.manager_address.clone() };
+    let token = match &outcome.token {
+        Some(token) => Some(token.reveal()),
+        None if outcome.controller_running && (outcome.created || outcome.swarm_created) => first_token(settings).await,
+        None => None,
+    };
+    let master = format!("{address}:{}", settings.master.listen.port());
+    let join = token.as_ref().map(|token| join_address::join_line(&master, Some(token)));
     if !output.is_structured() {
-        let port = settings.master.listen.port();
-        let address =
-            if outcome.manager_address.is_empty() { advertise.to_string() } else { outcome.manager_address.clone() };
         let what = match (outcome.swarm_created, changed) {
             (true, _) => format!("this host ({address}) is the first manager of a new Swarm\n"),
             (false, true) => format!(
@@ -79,8 +89,15 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         } else {
             "\nlet other hosts join (leave it running, or install the unit in packaging/systemd):\n  clusterctl master serve\n"
         };
+        let others = match &join {
+            Some(line) => format!(
+                "join every other host with this line; its token is a secret, and lets workers in for 24 h:\n  {line}\n"
+            ),
+            None => "join other hosts with the line that this prints:\n  clusterctl token create\n".to_owned(),
+        };
         print(&format!(
-            "{what}{serving}\njoin every host, this one too:\n  clusterctl node join --master {address}:{port}\n"
+            "{what}{serving}\n{others}\njoin this host, which needs no token:\n  {}\n",
+            join_address::join_line(&master, None)
         ))?;
     }
     let reason = if changed { "initialised" } else { "nothing-to-do" };
@@ -91,13 +108,36 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         "swarm_id": outcome.swarm_cluster_id,
         "storage_changed": outcome.storage_changed,
         "manager_address": outcome.manager_address,
+        "join": join,
     })))
+}
+
+/// How long a controller that is starting may take to answer.
+const CONTROLLER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The first token, of the controller that runs already; `None` if it makes none, which `token create` says better.
+async fn first_token(settings: &Settings) -> Option<String> {
+    let access = Access::Socket(settings.common.socket.clone());
+    let request = RawRequest { action: "token-create".to_owned(), ..RawRequest::default() };
+    let deadline = Instant::now() + CONTROLLER_PATIENCE;
+    loop {
+        match access.ask(&request).await {
+            Ok(made) => return made["Token"].as_str().map(str::to_owned),
+            Err(failure) if Instant::now() >= deadline => {
+                tracing::warn!("the controller made no token: {}", failure.report().lines().next().unwrap_or_default());
+                return None;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
 }
 
 /// A controller that runs has its state to itself: what is asked for must be what it works with already.
 async fn confirm_running(settings: &Settings, wanted: &StorageRecord) -> Result<(), Failure> {
     let request = RawRequest { action: "status".to_owned(), ..RawRequest::default() };
-    let volume = controller_socket::ask(settings, &request).await?["Volume"].take();
+    // The one on this host is meant, whatever else the settings name.
+    let access = Access::Socket(settings.common.socket.clone());
+    let volume = access.ask(&request).await?["Volume"].take();
     let same = volume["Name"] == wanted.volume.as_str()
         && volume["Mount"] == wanted.mount.as_str()
         && volume["Replica"] == wanted.replica
@@ -148,15 +188,26 @@ async fn confirm_glusterfs(wanted: &StorageRecord) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a reset costs, in full sentences: somebody has to decide about it.
+fn erased(directory: &Path) -> String {
+    format!(
+        "This erases the controller's state in `{}`: registrations, the cluster's CA, tokens and administrators.\n\
+         After `clusterctl master init` every node has to join again with a new token, and every administrator needs\n\
+         a new file.",
+        directory.display()
+    )
+}
+
 /// `clusterctl master reset`.
-pub(super) async fn reset(settings: &Settings, yes: bool) -> Result<Outcome, Failure> {
+pub(super) async fn reset(settings: &Settings, yes: bool, output: OutputFormat) -> Result<Outcome, Failure> {
     let directory = this_host::controller_dir(settings);
+    let say = |line: &str| if output.is_structured() { Ok(()) } else { print_line(line) };
     if !directory.exists() {
-        crate::cli::output::print_line("nothing to do: there is no controller's state here")?;
+        say("nothing to do: there is no controller's state here")?;
         return Ok(Outcome::done("nothing-to-do"));
     }
     if !yes {
-        confirm(&format!("This erases the controller's registrations in `{}`.", directory.display()), "reset").await?;
+        confirm(&erased(&directory), "reset").await?;
     }
     // Held until all is gone, so that no controller starts on what is being erased.
     let _held = match Store::<ClusterState>::open(&directory, StoreOptions::default()).await {
@@ -180,6 +231,8 @@ pub(super) async fn reset(settings: &Settings, yes: bool) -> Result<Outcome, Fai
         .reason("state-io")
         .hint("run as root")
     })?;
-    crate::cli::output::print_line("the controller's state is erased; Swarm, volumes and nodes are as they were")?;
+    say(
+        "the controller's state is erased; Swarm, volumes and nodes are as they were\nafter `clusterctl master init`, join every node again with a new token (`clusterctl token create`)",
+    )?;
     Ok(Outcome::done("reset").next("clusterctl master init"))
 }

@@ -2,29 +2,22 @@
 
 use serde_json::Value;
 
-use crate::cli::output::{Table, print};
-use crate::cli::{Failure, Outcome, OutputFormat, controller_socket};
+use crate::cli::controller_access::Access;
+use crate::cli::output::{Table, print, text};
+use crate::cli::{Failure, Outcome, OutputFormat};
 use crate::config::Settings;
 use crate::protocol::registration::RawRequest;
 
 /// `clusterctl master status`.
 pub(super) async fn run(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
     let request = RawRequest { action: "status".to_owned(), ..RawRequest::default() };
-    let status = controller_socket::ask(settings, &request).await?;
+    let status = Access::of(settings)?.ask(&request).await?;
     if !output.is_structured() {
         print(&summary(&status))?;
         nodes(&status).print()?;
         print(&footnotes(&status))?;
     }
     Ok(Outcome::printed().body(status))
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 fn summary(status: &Value) -> String {

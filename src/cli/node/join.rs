@@ -5,21 +5,29 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::link::{Given, link};
 use crate::cli::output::print;
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, explain, this_host};
 use crate::clock::SystemClock;
-use crate::cluster::{OverlayConfig, Role};
+use crate::cluster::OverlayConfig;
 use crate::config::Settings;
 use crate::converge::plan::Plan;
 use crate::nodeagent::facts::{self, gluster_ability};
 use crate::nodeagent::join::{Join, Joined};
 use crate::nodeagent::membership::{self, Membership, Turn};
 use crate::protocol::reply::Reply;
-use crate::providers::swarm::LocalState;
 
 /// `clusterctl node join`.
-pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat) -> Result<Outcome, Failure> {
+pub(super) async fn run(
+    settings: &Settings,
+    given: Option<Given>,
+    dry_run: bool,
+    output: OutputFormat,
+) -> Result<Outcome, Failure> {
+    if let Some(Given { token, .. }) = &given {
+        tracing::info!(token = %token.id, "joining with a token");
+    }
     let directory = this_host::node_dir(settings);
     let _turn = take_turn(&directory)?;
     let master = super::master(settings, &directory)?;
@@ -28,22 +36,20 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
     let identity = this_host::identity(settings)?;
     let hostname = this_host::hostname(settings)?;
     let address = this_host::address(settings.node.ip, "--ip")?;
-    // A host that is a member already stays what it is unless somebody says otherwise, also after a promotion by hand.
     let member = membership::load(&directory).unwrap_or_default().is_some();
     let engine = if member { Some(this_host::inspect(hands.engine.as_ref(), progress).await?) } else { None };
-    let active = engine.as_ref().filter(|engine| engine.state == LocalState::Active);
-    let present = active.map(|engine| if engine.manager { Role::Manager } else { Role::Worker });
     let docker_version = match &engine {
         Some(engine) => engine.version.clone(),
         None => this_host::docker_version(hands.engine.as_ref(), progress).await?,
     };
     let opted_out = settings.gluster.enabled == Some(false);
     let join = Join {
-        master,
+        link: Arc::new(link(settings, master, &directory, &identity, given.as_ref())?),
         identity,
         hostname,
         address,
-        role: settings.node.role.or(present),
+        role: settings.node.role,
+        token: given.map(|given| given.token),
         overlay: own_overlay(settings),
         facts: facts::gather(&docker_version, gluster_ability(), opted_out),
         engine,
@@ -51,7 +57,7 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, output: OutputFormat
         timeout: settings.node.timeout,
         clock: Arc::new(SystemClock),
     };
-    let step = progress.step(format!("joining the cluster of {}", join.master));
+    let step = progress.step(format!("joining the cluster of {}", join.link.master));
     if dry_run {
         let (reply, plan) = join.dry_run().await.map_err(explain::join)?;
         return show_plan(&reply, &plan, output);
@@ -88,7 +94,7 @@ pub(super) fn take_turn(directory: &Path) -> Result<Turn, Failure> {
 fn remember(directory: &Path, join: &Join, joined: &Joined) -> Result<(), Failure> {
     let membership = Membership {
         version: membership::VERSION,
-        master: join.master.to_string(),
+        master: join.link.master.to_string(),
         cluster_id: joined.cluster_id.clone(),
         hostname: join.hostname.to_string(),
         address: join.address.to_string(),

@@ -1,31 +1,32 @@
-//! `node leave` and `node remove`.
+//! `node leave`.
 
 use std::path::Path;
 
+use super::link::link;
 use crate::cli::output::print_line;
-use crate::cli::{Exit, Failure, Outcome, controller_socket, explain, this_host};
-use crate::cluster::Hostname;
+use crate::cli::{Exit, Failure, Outcome, OutputFormat, explain, this_host};
 use crate::config::Settings;
+use crate::nodeagent::keyring::Keyring;
 use crate::nodeagent::leave::Leave;
 use crate::nodeagent::{identity, membership};
-use crate::protocol::registration::RawRequest;
 
 /// There if the unit that joins at every boot is enabled.
 const JOIN_UNIT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/clusterctl-node-join.service";
 
 /// `clusterctl node leave`.
-pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
+pub(super) async fn run(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
     let directory = this_host::node_dir(settings);
+    let say = |line: &str| if output.is_structured() { Ok(()) } else { print_line(line) };
     let io = |error| Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("run as root");
     let Some(identity) =
         identity::load(&directory).map_err(|error| Failure::new(Exit::StorageUnsafe, error).reason("node-key"))?
     else {
-        print_line("nothing to do: this host never joined")?;
+        say("nothing to do: this host never joined")?;
         return Ok(Outcome::done("nothing-to-do"));
     };
     let _turn = super::join::take_turn(&directory)?;
     let leave = Leave {
-        master: super::master(settings, &directory)?,
+        link: link(settings, super::master(settings, &directory)?, &directory, &identity, None)?,
         identity,
         hostname: this_host::hostname(settings)?,
         member: membership::load(&directory).map_err(io)?,
@@ -33,25 +34,18 @@ pub(super) async fn run(settings: &Settings) -> Result<Outcome, Failure> {
     };
     let done = leave.run().await.map_err(explain::leave)?;
     membership::forget(&directory).map_err(io)?;
+    Keyring::at(&directory)
+        .forget()
+        .map_err(|error| Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("run as root"))?;
     if done.is_empty() {
-        print_line("nothing to do")?;
+        say("nothing to do")?;
         return Ok(Outcome::done("nothing-to-do"));
     }
     for line in &done {
-        print_line(&format!("done: {line}"))?;
+        say(&format!("done: {line}"))?;
     }
     if Path::new(JOIN_UNIT_LINK).is_symlink() {
-        print_line("this host would join again at its next boot: `systemctl disable clusterctl-node-join.service`")?;
+        say("this host would join again at its next boot: `systemctl disable clusterctl-node-join.service`")?;
     }
     Ok(Outcome::done("left").body(serde_json::json!({ "done": done })))
-}
-
-/// `clusterctl node remove`.
-pub(super) async fn remove(settings: &Settings, hostname: &str) -> Result<Outcome, Failure> {
-    let hostname =
-        Hostname::parse(hostname).map_err(|error| Failure::new(Exit::InvalidInput, error).reason("hostname"))?;
-    let request = RawRequest { action: "remove".to_owned(), hostname: hostname.to_string(), ..RawRequest::default() };
-    controller_socket::ask(settings, &request).await?;
-    print_line(&format!("`{hostname}` is no longer registered"))?;
-    Ok(Outcome::done("removed"))
 }

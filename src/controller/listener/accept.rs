@@ -2,14 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::net::TcpListener;
+use rustix::net::RecvFlags;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::connection::{NO_ROOM, Phase, Shared, busy_reply, converse, encode};
 use super::counters::count;
+use super::limit_log::Limit;
+use super::opening::converse_on_tcp;
 use super::unix::BoundUnix;
 use super::{Handler, Peer};
 use crate::protocol::exchange::{finish, respond};
@@ -18,16 +22,12 @@ use crate::protocol::reply::ErrorReply;
 /// How long accepting rests after a failure; the kernel keeps the connections meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often such failures are logged.
-const LOG_EVERY: Duration = Duration::from_secs(10);
-
 /// What a loop needs; dropped when it ends.
 pub(super) struct Accepting<H> {
     shared: Arc<Shared>,
     handler: Arc<H>,
     phase: watch::Receiver<Phase>,
     alive: mpsc::Sender<()>,
-    logged: Option<Instant>,
 }
 
 impl<H: Handler> Accepting<H> {
@@ -37,16 +37,10 @@ impl<H: Handler> Accepting<H> {
         phase: &watch::Receiver<Phase>,
         alive: &mpsc::Sender<()>,
     ) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            handler: Arc::clone(handler),
-            phase: phase.clone(),
-            alive: alive.clone(),
-            logged: None,
-        }
+        Self { shared: Arc::clone(shared), handler: Arc::clone(handler), phase: phase.clone(), alive: alive.clone() }
     }
 
-    pub(super) async fn remote(mut self, listener: TcpListener) {
+    pub(super) async fn remote(self, listener: TcpListener) {
         let mut phase = self.phase.clone();
         loop {
             let accepted = tokio::select! {
@@ -60,10 +54,11 @@ impl<H: Handler> Accepting<H> {
                     let peer = Peer::Remote(address);
                     match self.shared.admit(peer) {
                         Some(place) => {
-                            self.spawn(converse(stream, place, Arc::clone(&self.handler), self.phase.clone()))
+                            self.spawn(converse_on_tcp(stream, place, Arc::clone(&self.handler), self.phase.clone()))
                         }
                         // There is room in a fresh socket's buffer for this; nothing is waited for.
-                        None => drop(stream.try_write(&busy_reply(NO_ROOM))),
+                        None if self.may_say_so(&stream) => drop(stream.try_write(&busy_reply(NO_ROOM))),
+                        None => {}
                     }
                 }
                 Err(error) => self.rest(&error).await,
@@ -71,7 +66,7 @@ impl<H: Handler> Accepting<H> {
         }
     }
 
-    pub(super) async fn local(mut self, socket: BoundUnix) {
+    pub(super) async fn local(self, socket: BoundUnix) {
         let mut phase = self.phase.clone();
         loop {
             let accepted = tokio::select! {
@@ -98,7 +93,9 @@ impl<H: Handler> Accepting<H> {
                     };
                     match self.shared.admit(Peer::Local { uid }) {
                         Some(place) => {
-                            self.spawn(converse(stream, place, Arc::clone(&self.handler), self.phase.clone()))
+                            let deadline = Instant::now() + self.shared.limits().receive;
+                            let handler = Arc::clone(&self.handler);
+                            self.spawn(converse(stream, place, handler, self.phase.clone(), deadline))
                         }
                         None => drop(stream.try_write(&busy_reply(NO_ROOM))),
                     }
@@ -116,15 +113,20 @@ impl<H: Handler> Accepting<H> {
         });
     }
 
-    async fn rest(&mut self, error: &io::Error) {
+    /// Whether a client that gets no place can be told so in clear text: where TLS is spoken, only if it began so.
+    fn may_say_so(&self, stream: &TcpStream) -> bool {
+        let mut first = [0];
+        self.shared.tls().is_none()
+            || rustix::net::recv(stream, &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT)
+                .is_ok_and(|(read, _)| read == 1 && first != [0x16])
+    }
+
+    async fn rest(&self, error: &io::Error) {
         if Errno::from_io_error(error) == Some(Errno::CONNABORTED) {
             return;
         }
         count(&self.shared.counters.accept_failures);
-        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
-            self.logged = Some(Instant::now());
-            tracing::warn!(%error, open = self.shared.status().open, "cannot accept connections");
-        }
+        self.shared.counters.reached(Limit::Accept, error);
         tokio::time::sleep(PAUSE).await;
     }
 }

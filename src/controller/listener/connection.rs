@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::counters::{Counters, ListenerStatus, count};
+use super::held::{HeldPlace, HeldPlaces};
+use super::limit_log::Limit;
 use super::open_files::Caps;
 use super::slots::{Admission, Id, Slots};
-use super::{Handler, ListenOptions, Peer};
-use crate::protocol::exchange::{self, Limits, finish, receive, respond};
+use super::{ClearText, Handler, ListenOptions, Peer};
+use crate::cluster::Proof;
+use crate::pki::ServerTls;
+use crate::protocol::exchange::{self, Bad, Limits, Refusal, finish, receive, respond};
 use crate::protocol::reply::{ErrorReply, Reason, Reply, Status};
 
 /// Local administration has slots of its own, so that it gets in when strangers fill the others.
@@ -41,9 +46,11 @@ pub(super) enum Phase {
 pub(super) struct Shared {
     caps: Caps,
     limits: Limits,
+    tls: Option<Arc<ServerTls>>,
+    clear_text: ClearText,
     remote: Mutex<Slots<Arc<Notify>>>,
     local: Mutex<Slots<Arc<Notify>>>,
-    held: Arc<Semaphore>,
+    held: Arc<HeldPlaces>,
     pub(super) counters: Counters,
 }
 
@@ -52,16 +59,18 @@ impl Shared {
         Self {
             caps,
             limits: options.limits,
+            tls: options.tls.clone(),
+            clear_text: options.clear_text,
             remote: Mutex::new(Slots::new(caps.connections, options.per_address)),
             local: Mutex::new(Slots::new(LOCAL_CONNECTIONS, LOCAL_CONNECTIONS)),
-            held: Arc::new(Semaphore::new(caps.held)),
+            held: Arc::new(HeldPlaces::new(caps.held, options.held_per_address)),
             counters: Counters::default(),
         }
     }
 
-    fn slots(&self, peer: Peer) -> MutexGuard<'_, Slots<Arc<Notify>>> {
+    fn slots(&self, peer: &Peer) -> MutexGuard<'_, Slots<Arc<Notify>>> {
         let slots = match peer {
-            Peer::Remote(_) => &self.remote,
+            Peer::Remote(_) | Peer::Tls { .. } => &self.remote,
             Peer::Local { .. } => &self.local,
         };
         slots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,12 +80,20 @@ impl Shared {
         &self.limits
     }
 
+    pub(super) fn tls(&self) -> Option<&Arc<ServerTls>> {
+        self.tls.as_ref()
+    }
+
+    pub(super) fn clear_text(&self) -> ClearText {
+        self.clear_text
+    }
+
     pub(super) fn status(&self) -> ListenerStatus {
         let local = Peer::Local { uid: 0 };
-        let open = self.remote.lock().unwrap_or_else(PoisonError::into_inner).len() + self.slots(local).len();
+        let open = self.remote.lock().unwrap_or_else(PoisonError::into_inner).len() + self.slots(&local).len();
         ListenerStatus {
             open: open as u64,
-            held: (self.caps.held - self.held.available_permits()) as u64,
+            held: self.held.len() as u64,
             max_open: self.caps.connections as u64,
             max_held: self.caps.held as u64,
             ..self.counters.status()
@@ -85,12 +102,15 @@ impl Shared {
 
     /// Gives a new connection its place, or says that there is none.
     pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Place> {
-        let address = match peer {
-            Peer::Remote(address) => address.ip().to_canonical(),
-            Peer::Local { .. } => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        };
+        let address = address_of(&peer);
         let leave = Arc::new(Notify::new());
-        let admission = self.slots(peer).admit(address, Arc::clone(&leave));
+        let (limit, admission) = {
+            let mut slots = self.slots(&peer);
+            (slots.limit_for(address), slots.admit(address, Arc::clone(&leave)))
+        };
+        if let Some(limit) = limit {
+            self.counters.reached(limit, &peer);
+        }
         match admission {
             Admission::Admitted { id, instead_of } => {
                 if let Some(other) = instead_of {
@@ -106,6 +126,11 @@ impl Shared {
     }
 }
 
+/// The address that a connection counts for.
+fn address_of(peer: &Peer) -> IpAddr {
+    peer.address().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical())
+}
+
 /// A connection's place; dropped with it.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -116,17 +141,45 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// What the client has proved in its handshake.
+    pub(super) fn proved(&mut self, proof: Proof) {
+        if let Some(address) = self.peer.address() {
+            self.peer = Peer::Tls { address, proof: Arc::new(proof) };
+        }
+    }
+
+    /// Returns when the connection has to make room.
+    pub(super) async fn leave(&self) {
+        self.leave.notified().await;
+    }
+
     /// Moves the connection among those whose reply is held back, if there is room.
-    fn hold(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.shared.held).try_acquire_owned().ok()?;
-        self.shared.slots(self.peer).release(self.id);
-        Some(permit)
+    fn hold(&self) -> Option<HeldPlace> {
+        let stranger = (!self.peer.is_certified()).then(|| address_of(&self.peer));
+        match self.shared.held.take(stranger) {
+            Ok(held) => {
+                self.shared.slots(&self.peer).release(self.id);
+                Some(held)
+            }
+            Err(limit) => {
+                self.shared.counters.reached(limit, &self.peer);
+                None
+            }
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.slots(self.peer).release(self.id);
+        self.shared.slots(&self.peer).release(self.id);
     }
 }
 
@@ -153,26 +206,32 @@ pub(super) fn encode<T: serde::Serialize>(reply: &T) -> Vec<u8> {
     line
 }
 
-/// Carries on one conversation.
-pub(super) async fn converse<S, H>(mut stream: S, place: Place, handler: Arc<H>, mut phase: watch::Receiver<Phase>)
-where
+/// Carries on one conversation. `deadline` is for the whole request.
+pub(super) async fn converse<S, H>(
+    mut stream: S,
+    place: Place,
+    handler: Arc<H>,
+    mut phase: watch::Receiver<Phase>,
+    deadline: Instant,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
     let shared = Arc::clone(&place.shared);
     let limits = shared.limits;
+    let left = Limits { receive: deadline.saturating_duration_since(Instant::now()), ..limits };
     let received = tokio::select! {
         biased;
-        received = receive(&mut stream, &limits) => received,
-        () = place.leave.notified() => return turn_away(&mut stream, &shared, "overloaded", NO_ROOM).await,
-        () = stopping(&mut phase) => return turn_away(&mut stream, &shared, "shutting-down", STOPPING).await,
+        received = receive(&mut stream, &left) => received,
+        () = place.leave() => return turn_away(&mut stream, &shared, "overloaded").await,
+        () = stopping(&mut phase) => return turn_away(&mut stream, &shared, "shutting-down").await,
     };
     // A held-back reply keeps its place among those until the connection's end.
     let mut held = None;
     let reply = match received {
         Ok(mut request) => {
-            if !shared.slots(place.peer).busy(place.id) {
-                return turn_away(&mut stream, &shared, "overloaded", NO_ROOM).await;
+            if !shared.slots(&place.peer).busy(place.id) {
+                return turn_away(&mut stream, &shared, "overloaded").await;
             }
             if request.wait_ms > 0 {
                 held = place.hold();
@@ -180,28 +239,43 @@ where
             if held.is_none() {
                 request.wait_ms = 0;
             }
-            let answering = handler.answer(request, place.peer);
+            let answering = handler.answer(request, place.peer.clone());
             let Some(reply) = answer(&mut stream, answering, &place, held.is_some(), &mut phase).await else { return };
             reply
         }
         Err(refusal) => {
             shared.counters.refused(refusal.code());
+            if let Some(limit) = limit_behind(&refusal, deadline) {
+                shared.counters.reached(limit, &place.peer);
+            }
             let Some(error) = refusal.reply(limits.request) else { return };
             encode(&error)
         }
     };
-    if respond(&mut stream, reply, &limits).await.is_err() {
+    if let Err(error) = respond(&mut stream, reply, &limits).await {
         shared.counters.refused("reply-not-read");
+        if error.kind() == std::io::ErrorKind::TimedOut {
+            shared.counters.reached(Limit::SendDeadline, &place.peer);
+        }
         return;
     }
-    shared.slots(place.peer).quiet(place.id);
+    shared.slots(&place.peer).quiet(place.id);
     tokio::select! {
         biased;
         () = finish(&mut stream, &limits) => {}
-        () = place.leave.notified() => {}
+        () = place.leave() => {}
         () = stopping(&mut phase) => {}
     }
     drop(held);
+}
+
+/// The limit that ended a request.
+fn limit_behind(refusal: &Refusal, deadline: Instant) -> Option<Limit> {
+    match refusal {
+        Refusal::Framing(Bad::TooLarge) => Some(Limit::RequestSize),
+        Refusal::Timeout | Refusal::Incomplete { .. } => (Instant::now() >= deadline).then_some(Limit::ReceiveDeadline),
+        Refusal::Framing(_) | Refusal::Json(_) | Refusal::Io(_) => None,
+    }
 }
 
 /// The handler's reply, or `None` if nobody waits for it any more.
@@ -232,7 +306,7 @@ async fn answer<S: AsyncRead + Unpin>(
         }
         Err(_) => {
             count(&counters.panics);
-            tracing::error!(peer = ?place.peer, "the handler of a request panicked");
+            tracing::error!(peer = %place.peer, "the handler of a request panicked");
             let hint = "see the controller's log; this is a bug";
             encode(&ErrorReply::new("internal-error", "the controller failed to answer", hint))
         }
@@ -254,7 +328,7 @@ async fn gone<S: AsyncRead + Unpin>(stream: &mut S) {
     std::future::pending().await
 }
 
-async fn stopping(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn stopping(phase: &mut watch::Receiver<Phase>) {
     // A closed channel is the end as well.
     phase.wait_for(|phase| *phase >= Phase::Draining).await.ok();
     tokio::time::sleep(GRACE).await;
@@ -269,8 +343,9 @@ async fn ending(phase: &mut watch::Receiver<Phase>, held: bool) {
 }
 
 /// Says why and leaves, without waiting for a client that may not read.
-async fn turn_away<S: AsyncWrite + Unpin>(stream: &mut S, shared: &Shared, code: &'static str, message: &str) {
+pub(super) async fn turn_away<S: AsyncWrite + Unpin>(stream: &mut S, shared: &Shared, code: &'static str) {
     shared.counters.refused(code);
     let limits = Limits { send: GRACE, ..shared.limits };
+    let message = if code == "shutting-down" { STOPPING } else { NO_ROOM };
     respond(stream, busy_reply(message), &limits).await.ok();
 }

@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use super::limit_log::Limit;
+
 /// Names a connection; later connections have greater ones.
 pub(super) type Id = u64;
 
@@ -46,22 +48,33 @@ impl<W: Clone> Slots<W> {
         self.open.len()
     }
 
-    /// Gives a new, quiet connection a slot if there is or can be one.
-    pub(super) fn admit(&mut self, address: IpAddr, wake: W) -> Admission<W> {
+    /// The limit that a newcomer from this address meets.
+    pub(super) fn limit_for(&self, address: IpAddr) -> Option<Limit> {
         let of_address = self.addresses.get(&address).map_or(0, Vec::len);
-        let victim = if of_address >= self.per_address {
-            let ids = self.addresses.get(&address).into_iter().flatten().copied();
-            match ids.filter(|id| self.quiet.contains(id)).min() {
-                Some(id) => Some(id),
-                None => return Admission::AddressFull,
-            }
+        if of_address >= self.per_address {
+            Some(Limit::ConnectionsPerAddress)
         } else if self.open.len() >= self.max {
-            match self.quiet.first() {
-                Some(&id) => Some(id),
-                None => return Admission::Full,
-            }
+            Some(Limit::Connections)
         } else {
             None
+        }
+    }
+
+    /// Gives a new, quiet connection a slot if there is or can be one.
+    pub(super) fn admit(&mut self, address: IpAddr, wake: W) -> Admission<W> {
+        let victim = match self.limit_for(address) {
+            Some(Limit::ConnectionsPerAddress) => {
+                let ids = self.addresses.get(&address).into_iter().flatten().copied();
+                match ids.filter(|id| self.quiet.contains(id)).min() {
+                    Some(id) => Some(id),
+                    None => return Admission::AddressFull,
+                }
+            }
+            Some(_) => match self.quiet.first() {
+                Some(&id) => Some(id),
+                None => return Admission::Full,
+            },
+            None => None,
         };
         let instead_of = victim.and_then(|id| self.release(id));
         let id = self.next;
@@ -117,6 +130,7 @@ mod tests {
         assert!(!slots.busy(1), "it lost its slot");
         assert!(slots.busy(2) && slots.busy(3));
         assert_eq!(slots.admit(B, "e"), Admission::Full);
+        assert_eq!(slots.limit_for(B), Some(Limit::Connections));
         slots.quiet(0);
         assert_eq!(slots.admit(B, "e"), Admission::Admitted { id: 4, instead_of: Some("a") });
         assert_eq!(slots.len(), 3);
@@ -132,6 +146,7 @@ mod tests {
         assert_eq!(slots.admit(A, "a"), Admission::Admitted { id: 3, instead_of: Some("a") });
         assert!(slots.busy(2) && slots.busy(3));
         assert_eq!(slots.admit(A, "a"), Admission::AddressFull);
+        assert_eq!((slots.limit_for(A), slots.limit_for(B)), (Some(Limit::ConnectionsPerAddress), None));
         assert_eq!(slots.release(2), Some("a"));
         assert_eq!(slots.release(2), None);
         assert!(matches!(slots.admit(A, "a"), Admission::Admitted { instead_of: None, .. }));

@@ -142,6 +142,13 @@ impl StoragePool for GlusterCli {
         xml::peers(&answer.stdout, answer.asked(None))
     }
 
+    async fn peers_seen_by(&self, server: NodeAddress) -> Result<Vec<Peer>, GlusterError> {
+        // Members of a pool answer each other's questions; changes they refuse.
+        let there = format!("--remote-host={server}");
+        let answer = self.read(Words::of(&[&there, "pool", "list"])).await?;
+        xml::peers(&answer.stdout, answer.asked(Some(&server.to_string())))
+    }
+
     async fn probe(&self, address: NodeAddress) -> Result<(), GlusterError> {
         let host = address.to_string();
         let answer = self.change(Words::of(&["peer", "probe", &host])).await?;

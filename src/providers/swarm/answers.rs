@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CaDigest, Engine, JoinTokens, LocalState, Member, SwarmError};
+use super::{CaDigest, Engine, JoinTokens, LocalState, Member, Reachability, SwarmError};
 use crate::cluster::{Role, Secret};
 
 /// An error text longer than this is cut: it goes to logs and to an operator.
@@ -25,6 +25,9 @@ pub(crate) enum Call {
     Tokens,
     Members,
     SetRole,
+    SetAvailability,
+    RotateTokens,
+    Tasks,
     Remove,
 }
 
@@ -38,7 +41,9 @@ impl Call {
             Self::Leave => "swarm leave",
             Self::Tokens => "swarm inspect",
             Self::Members => "node list",
-            Self::SetRole => "node update",
+            Self::SetRole | Self::SetAvailability => "node update",
+            Self::RotateTokens => "swarm update",
+            Self::Tasks => "task list",
             Self::Remove => "node remove",
         }
     }
@@ -48,8 +53,8 @@ impl Call {
     pub(crate) fn deadline(self) -> Duration {
         Duration::from_secs(match self {
             Self::Version | Self::Info => 5,
-            Self::Tokens | Self::Members => 10,
-            Self::SetRole | Self::Remove => 15,
+            Self::Tokens | Self::Members | Self::Tasks => 10,
+            Self::SetRole | Self::SetAvailability | Self::RotateTokens | Self::Remove => 15,
             Self::Init | Self::Join | Self::Leave => 30,
         })
     }
@@ -75,7 +80,7 @@ pub(crate) fn classify(call: Call, status: u16, message: &str) -> SwarmError {
     let text = message.to_ascii_lowercase();
     let says = |words: &str| text.contains(words);
     // A manager that is cut off from the leader first waits for it in vain; of a call that only reads, that says enough.
-    let waited_in_vain = matches!(call, Call::Tokens | Call::Members) && says("code = deadlineexceeded");
+    let waited_in_vain = matches!(call, Call::Tokens | Call::Members | Call::Tasks) && says("code = deadlineexceeded");
     if says("does not have a leader") || waited_in_vain {
         SwarmError::NoLeader
     } else if says("valid join token is necessary") || says("invalid join token") {
@@ -184,6 +189,10 @@ pub(crate) fn members(nodes: &Value) -> Result<Vec<Member>, SwarmError> {
 
 fn member(node: &Value) -> Option<Member> {
     let part = |name: &str| node.get(name).unwrap_or(&Value::Null);
+    // There as long as the node is in the managers' raft, whatever its role is to be.
+    let reachability = node.get("ManagerStatus").filter(|status| status.is_object()).map(|status| {
+        if text(status, "Reachability") == "reachable" { Reachability::Reachable } else { Reachability::Unreachable }
+    });
     Some(Member {
         swarm_node_id: Some(text(node, "ID")).filter(|id| !id.is_empty())?,
         hostname: text(part("Description"), "Hostname"),
@@ -192,12 +201,26 @@ fn member(node: &Value) -> Option<Member> {
         availability: text(part("Spec"), "Availability"),
         address: text(part("Status"), "Addr"),
         leader: part("ManagerStatus").get("Leader").and_then(Value::as_bool).unwrap_or(false),
+        reachability,
     })
 }
 
 /// The engine's version out of `GET /version`: `{"Version":"20.10.24+dfsg1",...}`.
 pub(crate) fn version(answer: &Value) -> String {
     text(answer, "Version")
+}
+
+/// The states of a task that is on a node and has not ended there.
+const LIVE_TASK: [&str; 6] = ["assigned", "accepted", "preparing", "ready", "starting", "running"];
+
+/// Counts the tasks in `GET /tasks` that have not ended: `[{"NodeID":"wdax...","Status":{"State":"running"}}]`.
+pub(crate) fn running_tasks(tasks: &Value) -> Result<usize, SwarmError> {
+    let tasks = tasks.as_array().ok_or_else(|| unreadable(Call::Tasks, "it is no list"))?;
+    let live = |task: &&Value| {
+        let state = task.pointer("/Status/State").and_then(Value::as_str).unwrap_or_default();
+        LIVE_TASK.contains(&state)
+    };
+    Ok(tasks.iter().filter(live).count())
 }
 
 fn text(value: &Value, name: &str) -> String {
@@ -216,7 +239,7 @@ mod tests {
     /// S2-17: every text that Docker was seen to answer, with its status.
     #[test]
     fn tells_errors_apart_by_their_text() {
-        use Call::{Init, Join, Leave, Members, SetRole, Tokens};
+        use Call::{Init, Join, Leave, Members, Remove, SetRole, Tasks, Tokens};
         let table = [
             (
                 Join,
@@ -279,6 +302,20 @@ mod tests {
             (Leave, 503, "You are attempting to leave the swarm on a node that is participating as", "Refused"),
             (SetRole, 500, "rpc error: code = Unknown desc = update out of sequence", "Refused"),
             (SetRole, 404, "node nosuch not found", "Refused"),
+            (Tasks, 500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded", "NoLeader"),
+            (
+                Remove,
+                400,
+                "rpc error: code = FailedPrecondition desc = node x is not down and can't be removed",
+                "Refused",
+            ),
+            (
+                Remove,
+                400,
+                "rpc error: code = FailedPrecondition desc = node x is a cluster manager and is a member of the raft \
+                 cluster. It must be demoted to worker before removal",
+                "Refused",
+            ),
             (Join, 500, "", "Refused"),
         ];
         for (call, status, message, expected) in table {
@@ -356,14 +393,30 @@ mod tests {
             {"ID": "w", "Spec": {"Role": "worker", "Availability": "active"}, "Description": {"Hostname": "h2"},
              "Status": {"State": "hibernating", "Addr": "10.0.0.2"}},
             {"ID": "m", "Spec": {"Role": "manager", "Availability": "drain"}, "Description": {"Hostname": "h1"},
-             "Status": {"State": "ready", "Addr": "10.0.0.1"}, "ManagerStatus": {"Leader": true}},
+             "Status": {"State": "ready", "Addr": "10.0.0.1"},
+             "ManagerStatus": {"Leader": true, "Reachability": "reachable"}},
+            {"ID": "n", "Spec": {"Role": "worker"}, "Description": {"Hostname": "h3"},
+             "ManagerStatus": {"Reachability": "unknown"}},
             {"ID": "x", "Spec": {"Role": "witness"}},
             {"ID": "g", "Spec": {"Role": "worker"}},
             {},
         ]);
         let members = members(&nodes).unwrap();
         let seen: Vec<_> = members.iter().map(|m| (m.swarm_node_id.as_str(), m.state.as_str(), m.leader)).collect();
-        assert_eq!(seen, [("g", "", false), ("m", "ready", true), ("w", "hibernating", false)]);
+        assert_eq!(seen, [("g", "", false), ("m", "ready", true), ("w", "hibernating", false), ("n", "", false)]);
+        let votes: Vec<_> = members.iter().map(|m| m.reachability).collect();
+        assert_eq!(votes, [None, Some(Reachability::Reachable), None, Some(Reachability::Unreachable)]);
+        assert!(members[1].is_drained() && !members[1].is_down());
+    }
+
+    #[test]
+    fn counts_tasks_that_have_not_ended() {
+        let task = |state: &str| json!({"NodeID": "w", "Status": {"State": state}});
+        let states = ["running", "shutdown", "starting", "complete", "failed", "orphaned", "hibernating", "assigned"];
+        let tasks: Value = states.into_iter().map(task).collect();
+        assert_eq!(running_tasks(&tasks).unwrap(), 3);
+        assert_eq!(running_tasks(&json!([{}])).unwrap(), 0);
+        assert!(running_tasks(&json!({})).is_err());
     }
 
     #[test]

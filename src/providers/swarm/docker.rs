@@ -6,18 +6,23 @@
 //! they do not know, so the raw answer that comes with that error is read instead; and it writes whole answers, join
 //! tokens included, to the `log` crate at debug level, so no bridge from `log` to our log may ever be installed.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bollard::errors::Error;
-use bollard::models::{NodeSpecRoleEnum, SwarmInitRequest, SwarmJoinRequest};
-use bollard::query_parameters::{DeleteNodeOptions, LeaveSwarmOptions, UpdateNodeOptions};
+use bollard::models::{
+    NodeSpec, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, SwarmInitRequest, SwarmJoinRequest, SwarmSpec,
+};
+use bollard::query_parameters::{
+    DeleteNodeOptions, LeaveSwarmOptions, ListTasksOptions, UpdateNodeOptions, UpdateSwarmOptions,
+};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
 
 use super::answers::{self, Call};
-use super::{Engine, Join, JoinTokens, Member, SwarmEngine, SwarmError};
+use super::{Availability, Engine, Join, JoinTokens, Member, SwarmEngine, SwarmError};
 use crate::cluster::{NodeAddress, Role};
 
 /// The port that managers listen on.
@@ -95,6 +100,32 @@ impl DockerEngine {
             }
         };
         within(call, loose).await
+    }
+
+    /// Changes what a member is to be. `change` says whether it changed anything.
+    async fn update_node(
+        &self,
+        call: Call,
+        swarm_node_id: &str,
+        change: impl Fn(&mut NodeSpec) -> bool,
+    ) -> Result<(), SwarmError> {
+        let docker = self.client()?;
+        let mut attempt = 1;
+        loop {
+            // The whole specification goes back, or labels and availability would be lost.
+            let node = self.call(call, docker.inspect_node(swarm_node_id)).await?;
+            let version = node.version.and_then(|version| version.index);
+            let version = version.ok_or_else(|| answers::unreadable(call, "it has no version"))?;
+            let mut spec = node.spec.unwrap_or_default();
+            if !change(&mut spec) {
+                return Ok(());
+            }
+            let options = UpdateNodeOptions { version: version.cast_signed() };
+            match self.call(call, docker.update_node(swarm_node_id, spec, options)).await {
+                Err(error) if answers::is_stale_update(&error) && attempt < UPDATE_ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
     }
 
     fn unavailable(&self, source: Unreachable) -> SwarmError {
@@ -225,39 +256,63 @@ impl SwarmEngine for DockerEngine {
         answers::join_tokens(&self.read(Call::Tokens, docker.inspect_swarm()).await?)
     }
 
-    async fn members(&self) -> Result<Vec<Member>, SwarmError> {
+    async fn rotate_join_tokens(&self) -> Result<(), SwarmError> {
+        let call = Call::RotateTokens;
         let docker = self.client()?;
-        answers::members(&self.read(Call::Members, docker.list_nodes(None)).await?)
-    }
-
-    async fn set_role(&self, swarm_node_id: &str, role: Role) -> Result<(), SwarmError> {
-        let docker = self.client()?;
-        let wanted = match role {
-            Role::Manager => NodeSpecRoleEnum::MANAGER,
-            Role::Worker => NodeSpecRoleEnum::WORKER,
-        };
         let mut attempt = 1;
         loop {
-            // The whole specification goes back, or labels and availability would be lost.
-            let node = self.call(Call::SetRole, docker.inspect_node(swarm_node_id)).await?;
-            let version = node.version.and_then(|version| version.index);
-            let version = version.ok_or_else(|| answers::unreadable(Call::SetRole, "it has no version"))?;
-            let mut spec = node.spec.unwrap_or_default();
-            if spec.role == Some(wanted) {
-                return Ok(());
-            }
-            spec.role = Some(wanted);
-            let options = UpdateNodeOptions { version: version.cast_signed() };
-            match self.call(Call::SetRole, docker.update_node(swarm_node_id, spec, options)).await {
+            // The whole specification goes back, or what the operator has set would be lost.
+            let swarm: Value = self.read(call, docker.inspect_swarm()).await?;
+            let version = swarm.pointer("/Version/Index").and_then(Value::as_i64);
+            let version = version.ok_or_else(|| answers::unreadable(call, "it has no version"))?;
+            let spec = swarm.get("Spec").cloned().unwrap_or_default();
+            let spec: SwarmSpec =
+                serde_json::from_value(spec).map_err(|_| answers::unreadable(call, "its specification is another"))?;
+            let options = UpdateSwarmOptions {
+                version,
+                rotate_worker_token: true,
+                rotate_manager_token: true,
+                rotate_manager_unlock_key: false,
+            };
+            match self.call(call, docker.update_swarm(spec, options)).await {
                 Err(error) if answers::is_stale_update(&error) && attempt < UPDATE_ATTEMPTS => attempt += 1,
                 result => return result,
             }
         }
     }
 
-    async fn remove_member(&self, swarm_node_id: &str) -> Result<(), SwarmError> {
+    async fn members(&self) -> Result<Vec<Member>, SwarmError> {
         let docker = self.client()?;
-        self.call(Call::Remove, docker.delete_node(swarm_node_id, Some(DeleteNodeOptions { force: false }))).await
+        answers::members(&self.read(Call::Members, docker.list_nodes(None)).await?)
+    }
+
+    async fn set_role(&self, swarm_node_id: &str, role: Role) -> Result<(), SwarmError> {
+        let wanted = match role {
+            Role::Manager => NodeSpecRoleEnum::MANAGER,
+            Role::Worker => NodeSpecRoleEnum::WORKER,
+        };
+        self.update_node(Call::SetRole, swarm_node_id, |spec| spec.role.replace(wanted) != Some(wanted)).await
+    }
+
+    async fn set_availability(&self, swarm_node_id: &str, availability: Availability) -> Result<(), SwarmError> {
+        let wanted = match availability {
+            Availability::Active => NodeSpecAvailabilityEnum::ACTIVE,
+            Availability::Drain => NodeSpecAvailabilityEnum::DRAIN,
+        };
+        let change = |spec: &mut NodeSpec| spec.availability.replace(wanted) != Some(wanted);
+        self.update_node(Call::SetAvailability, swarm_node_id, change).await
+    }
+
+    async fn running_tasks(&self, swarm_node_id: &str) -> Result<usize, SwarmError> {
+        let filters = HashMap::from([("node".to_owned(), vec![swarm_node_id.to_owned()])]);
+        let docker = self.client()?;
+        let tasks = docker.list_tasks(Some(ListTasksOptions { filters: Some(filters) }));
+        answers::running_tasks(&self.read(Call::Tasks, tasks).await?)
+    }
+
+    async fn remove_member(&self, swarm_node_id: &str, force: bool) -> Result<(), SwarmError> {
+        let docker = self.client()?;
+        self.call(Call::Remove, docker.delete_node(swarm_node_id, Some(DeleteNodeOptions { force }))).await
     }
 }
 

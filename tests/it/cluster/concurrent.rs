@@ -17,7 +17,7 @@ fn lab_everybody_joins_at_once_and_waits() {
 }
 
 /// A join of host `n`, to be run beside other things; what it says is there to be read meanwhile.
-fn join_beside(cluster: &Cluster, n: u8, options: &str) -> impl FnOnce() -> Ended + Send + 'static {
+pub(super) fn join_beside(cluster: &Cluster, n: u8, options: &str) -> impl FnOnce() -> Ended + Send + 'static {
     cluster.lab.ok(n, &["rm", "-f", "/var/log/join"]);
     let command = format!("exec clusterctl node join --master {} {options} 2>/var/log/join", cluster.master());
     let join = cluster.lab.invocation(n, &["sh", "-c", &command]).deadline(PATIENCE * 4);
@@ -25,11 +25,11 @@ fn join_beside(cluster: &Cluster, n: u8, options: &str) -> impl FnOnce() -> Ende
 }
 
 /// What the join in host `n` has said until now.
-fn said(cluster: &Cluster, n: u8) -> String {
+pub(super) fn said(cluster: &Cluster, n: u8) -> String {
     cluster.lab.exec(n, &["cat", "/var/log/join"]).stdout_text().to_owned()
 }
 
-fn wait_until_all_said(cluster: &Cluster, hosts: &[u8], word: &str) {
+pub(super) fn wait_until_all_said(cluster: &Cluster, hosts: &[u8], word: &str) {
     for n in hosts {
         wait_for(&format!("h{n} says `{word}`"), PATIENCE, || said(cluster, *n).contains(word));
     }
@@ -44,7 +44,7 @@ fn joins_wait_through_everything(cluster: &Cluster) {
         wait_until_all_said(cluster, &[1, 2, 3], "reason=controller-unreachable");
 
         cluster.init(&["--enable-glusterfs"]);
-        cluster.serve("--wait-for-minimum --min-managers 1 --min-workers 3");
+        cluster.serve("--admission open --plaintext --wait-for-minimum --min-managers 1 --min-workers 3");
         wait_until_all_said(cluster, &[1, 2, 3], "waiting: 1 of 1 managers and 2 of 3 workers have registered");
         let waiting = cluster.status();
         assert_eq!((&waiting["Gate"]["State"], &waiting["NodesTotal"]), (&"waiting".into(), &3.into()), "{waiting}");

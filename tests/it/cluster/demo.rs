@@ -1,9 +1,9 @@
 //! The demo's flow, and what the cluster that it makes goes through afterwards.
 
-use super::{BRICK, Cluster, MOUNT, PATIENCE, drift, requests};
+use super::{BRICK, Cluster, MOUNT, PATIENCE, drift};
 use crate::lab::{usable, wait_for};
 
-/// Four hosts: h1 to h3 form the cluster, h4 stays outside until it is asked in.
+/// Four hosts: h1 to h3 form the cluster, h4 stays outside until it is asked in. Covers T13 and T15.
 #[test]
 fn lab_a_cluster_from_bare_hosts() {
     if !usable("lab_a_cluster_from_bare_hosts") {
@@ -14,8 +14,6 @@ fn lab_a_cluster_from_bare_hosts() {
     no_token_is_written_anywhere(&cluster);
     joining_again_changes_nothing(&cluster, 1);
     joining_again_changes_nothing(&cluster, 2);
-    requests::garbage_is_answered_and_survived(&cluster);
-    requests::administration_is_not_on_the_network(&cluster);
     only_members_mount(&cluster);
     a_spare_host_leaves(&cluster);
     a_host_with_a_brick_stays(&cluster);
@@ -147,7 +145,7 @@ fn changes(history: &str) -> Vec<&str> {
     history.lines().filter(|line| !line.contains(" : volume status ")).collect()
 }
 
-/// Covers the access list of the volume: who is not registered does not mount it, though Gluster by itself lets everybody.
+/// Covers T13, the access list of the volume: who is not registered does not mount it, though Gluster by itself lets everybody.
 fn only_members_mount(cluster: &Cluster) {
     let lab = &cluster.lab;
     lab.ok(4, &["mkdir", "-p", "/mnt/stolen"]);

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{BRICK, Cluster, PATIENCE};
+use super::{BRICK, Cluster, PATIENCE, requests};
 use crate::lab::{run, usable, wait_for};
 
 const REGISTER: &str = include_str!("../../fixtures/wire/register.json");
@@ -19,7 +19,7 @@ fn lab_a_client_of_the_first_implementation_joins() {
     }
     let cluster = Cluster::up("e2e-first", 3);
     cluster.init(&["--enable-glusterfs"]);
-    cluster.serve("");
+    cluster.serve("--admission open --plaintext");
     std::thread::scope(|scope| {
         // At the same moment as the others.
         let others = scope.spawn(|| cluster.join_together(&[1, 2]));
@@ -42,6 +42,8 @@ fn lab_a_client_of_the_first_implementation_joins() {
     assert_eq!(ask(&cluster, 3, DEREGISTER)["Code"], "holds-brick");
     assert_eq!(cluster.status()["NodesTotal"], 3);
     cluster.nothing_to_do(1);
+    requests::garbage_is_answered_and_survived(&cluster);
+    requests::administration_is_not_on_the_network(&cluster);
 }
 
 /// Sends a recorded request from host `n` in its own name; the old agent leaves its side open and reads one value.

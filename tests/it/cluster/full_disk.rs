@@ -14,7 +14,7 @@ fn lab_a_full_disk_loses_nothing() {
     let cluster = Cluster::up("e2e-full", 2);
     cluster.lab.ok(1, &["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", "/var/lib/clusterctl"]);
     cluster.init(&[]);
-    cluster.serve("");
+    cluster.serve("--admission open --plaintext");
     cluster.join(2, &[]).succeeded();
 
     let mut acknowledged = fill_until_refused(&cluster);

@@ -20,7 +20,7 @@ fn lab_a_killed_join_goes_on_and_its_volume_grows() {
 fn join_killed_at(cluster: &Cluster, n: u8, word: &str) -> Ended {
     // In the host itself, so that nothing but a pipe lies between the word and the kill.
     let script = r#"
-        exec 3< <(exec clusterctl node join --master "$0" 2>&1 >/dev/null)
+        exec 3< <(CLUSTERCTL_TOKEN="$2" exec clusterctl node join --master "$0" 2>&1 >/dev/null)
         join=$!
         while read -r line <&3; do
             printf '%s\n' "$line"
@@ -28,7 +28,8 @@ fn join_killed_at(cluster: &Cluster, n: u8, word: &str) -> Ended {
         done
         echo "it ended without a word of it"
         exit 9"#;
-    let invocation = cluster.lab.invocation(n, &["bash", "-c", script, &cluster.master(), word]);
+    let invocation =
+        cluster.lab.invocation(n, &["bash", "-c", script, &cluster.master(), word, cluster.token.get().unwrap()]);
     run(invocation.deadline(PATIENCE * 2)).unwrap().into()
 }
 
@@ -36,8 +37,8 @@ fn join_killed_at(cluster: &Cluster, n: u8, word: &str) -> Ended {
 fn a_join_killed_at_every_step_goes_on(cluster: &Cluster, n: u8) {
     let steps = [
         "registering with the controller",
-        "join the Swarm",
         "make the directory",
+        "join the Swarm",
         "waiting: ",
         "make the mount",
         "mount `shared`",
@@ -81,11 +82,7 @@ fn one_brick_becomes_three_copies(cluster: &Cluster) {
         cluster.expect_mounted(n);
         assert_eq!(sum(n), before, "h{n}");
     }
-    wait_for("nothing is left to be healed", PATIENCE, || {
-        let heal = cluster.lab.exec(1, &["gluster", "--mode=script", "volume", "heal", "shared", "info"]);
-        let text = heal.stdout_text();
-        text.matches("Number of entries: 0").count() == 3
-    });
+    cluster.expect_healed();
     // Each brick has the file: any two hosts may go.
     for n in 1..=3 {
         let copy = cluster.lab.ok(n, &["sha256sum", &format!("{}/before", super::BRICK)]);

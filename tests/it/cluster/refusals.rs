@@ -3,7 +3,7 @@
 use super::{BRICK, Cluster, MOUNT, PATIENCE};
 use crate::lab::{usable, wait_for};
 
-/// A master and two hosts that get in the way of joining in one manner after the other.
+/// A master and two hosts that get in the way of joining in one manner after the other. Covers T24.
 #[test]
 fn lab_what_belongs_to_others_is_left_alone() {
     if !usable("lab_what_belongs_to_others_is_left_alone") {
@@ -35,7 +35,7 @@ fn lab_the_last_manager_does_not_leave() {
     }
     let cluster = Cluster::up("e2e-last", 2);
     cluster.init(&[]);
-    cluster.serve("");
+    cluster.serve("--admission open");
     cluster.join(1, &[]).succeeded().did(&[]);
     cluster.join(2, &[]).succeeded().did(&["join the Swarm"]);
     cluster.expect_ready(&[1, 2]);

@@ -255,6 +255,15 @@ impl FakePool {
 
 #[async_trait::async_trait]
 impl StoragePool for FakePool {
+    async fn peers_seen_by(&self, server: NodeAddress) -> Result<Vec<Peer>, GlusterError> {
+        self.world.lock().read(self.me, "pool list")?;
+        let there = Self { me: server, world: self.world.clone() };
+        if !self.world.lock().servers.get(&server).is_some_and(|server| server.up && server.reachable) {
+            return Err(GlusterError::DaemonDown);
+        }
+        there.peers().await
+    }
+
     async fn peers(&self) -> Result<Vec<Peer>, GlusterError> {
         let mut world = self.world.lock();
         world.read(self.me, "pool list")?;

@@ -84,6 +84,11 @@ impl FakeHost {
         self.lock().tallies.values().any(|tally| !tally.failures.is_empty())
     }
 
+    /// How many calls that hand had.
+    pub(crate) fn calls(&self, hand: Hand) -> usize {
+        self.lock().tallies.get(&hand).map_or(0, |tally| tally.calls)
+    }
+
     /// How many calls there were that change something.
     pub(crate) fn mutations(&self) -> usize {
         self.lock().tallies.values().map(|tally| tally.mutations).sum()

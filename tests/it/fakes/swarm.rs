@@ -1,8 +1,9 @@
 //! Docker Swarm with state instead of a script: engines that share one world, and answer as Docker 20.10 does.
 //!
 //! No time passes in it: where Docker tries for ten or twenty seconds, the answer comes at once. A join that found no
-//! manager goes on "in the background", which here means: at the next look. It does not imitate that such a join ends as
-//! `error` after a while, nor the ten seconds in which a Swarm that lost its leader still looks healthy.
+//! manager goes on "in the background", which here means: at the next look, and so do demotions and the end of tasks on a
+//! drained node. It does not imitate that such a join ends as `error` after a while, the ten seconds in which a Swarm that
+//! lost its leader still looks healthy, nor what becomes of an engine that was removed while it runs.
 
 #![expect(clippy::unwrap_used, reason = "a wrong address is the test's own mistake")]
 
@@ -11,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use clusterctl::cluster::{NodeAddress, Role};
-use clusterctl::providers::swarm::{Engine, Join, JoinTokens, Member, SwarmEngine, SwarmError};
+use clusterctl::providers::swarm::{Availability, Engine, Join, JoinTokens, Member, SwarmEngine, SwarmError};
 
-use world::{EngineState, Node, Part, Standing, Swarm, World};
+use world::{EngineState, Node, Part, Raft, Standing, Swarm, Tasks, World};
 
 mod world;
 
@@ -94,9 +95,7 @@ impl FakeEngine {
     pub(crate) fn rotate_tokens(&self) {
         let mut world = self.world.world();
         if let Some(swarm) = world.engines[&self.name].part.swarm() {
-            let (worker, manager) = (world.fresh("w"), world.fresh("m"));
-            world.swarms[swarm].worker = worker;
-            world.swarms[swarm].manager = manager;
+            world.rotate(swarm);
         }
     }
 
@@ -106,9 +105,16 @@ impl FakeEngine {
         let id = world.fresh("node");
         let swarm = world.engines[&self.name].part.swarm().expect("a ghost needs a Swarm");
         let address = address.parse().unwrap();
-        let node = Node { id: id.clone(), engine: hostname.to_owned(), role, address, standing: Standing::OldGhost };
-        world.swarms[swarm].members.push(node);
+        world.swarms[swarm].members.push(Node::new(&id, hostname, role, address, Standing::OldGhost));
         id
+    }
+
+    /// Gives this engine's part in its Swarm so many running tasks; stubborn ones do not end when it is drained.
+    pub(crate) fn run_tasks(&self, running: usize, stubborn: bool) {
+        let mut world = self.world.world();
+        let Part::Member { swarm, id } = world.engines[&self.name].part.clone() else { panic!("tasks need a member") };
+        let node = world.swarms[swarm].members.iter_mut().find(|node| node.id == id).unwrap();
+        node.tasks = Tasks { running, stubborn };
     }
 
     /// Lets the managers notice that nothing stands behind the entries of failed joins.
@@ -175,7 +181,11 @@ impl FakeEngine {
             return Err(timed_out());
         }
         world.go_on_joining(&self.name);
+        let leaving = world.is_somebody_leaving();
         let result = act(&mut world, &self.name);
+        if leaving {
+            world.go_on_demoting();
+        }
         if failure == Some(Failure::AfterEffect) { Err(timed_out()) } else { result }
     }
 }
@@ -208,7 +218,7 @@ impl SwarmEngine for FakeEngine {
                 ca: world.fresh("ca"),
                 worker: world.fresh("w"),
                 manager: world.fresh("m"),
-                members: vec![Node { id: id.clone(), engine: name.to_owned(), role: Role::Manager, address: advertise, standing: Standing::Engine }],
+                members: vec![Node::new(&id, name, Role::Manager, advertise, Standing::Engine)],
             };
             world.swarms.push(swarm);
             let swarm = world.swarms.len() - 1;
@@ -257,30 +267,80 @@ impl SwarmEngine for FakeEngine {
     async fn set_role(&self, swarm_node_id: &str, role: Role) -> Result<(), SwarmError> {
         self.call("node update", true, |world, name| {
             let swarm = world.managed(name)?;
+            let spare = world.can_lose(swarm, swarm_node_id);
             let members = &mut world.swarms[swarm].members;
-            let managers = members.iter().filter(|node| node.votes()).count();
+            let managers = members.iter().filter(|node| node.role == Role::Manager).count();
             let Some(node) = members.iter_mut().find(|node| node.id == swarm_node_id) else {
                 return refused("node update", &format!("node {swarm_node_id} not found"));
             };
-            if node.votes() && role == Role::Worker && managers == 1 {
-                return refused("node update", "attempting to demote the last manager of the swarm");
+            match (node.role, role) {
+                (Role::Manager, Role::Worker) if managers == 1 => {
+                    return refused("node update", "attempting to demote the last manager of the swarm");
+                }
+                (Role::Manager, Role::Worker) if !node.votes() => {
+                    return refused("node update", "can't find manager in raft memberlist");
+                }
+                (Role::Manager, Role::Worker) if !spare => {
+                    return refused(
+                        "node update",
+                        "can't remove member from the raft: this would result in a loss of quorum",
+                    );
+                }
+                (Role::Manager, Role::Worker) => node.raft = Raft::Leaving,
+                (Role::Worker, Role::Manager) => node.raft = Raft::Inside,
+                (Role::Manager, Role::Manager) | (Role::Worker, Role::Worker) => {}
             }
             node.role = role;
             Ok(())
         })
     }
 
-    async fn remove_member(&self, swarm_node_id: &str) -> Result<(), SwarmError> {
+    async fn rotate_join_tokens(&self) -> Result<(), SwarmError> {
+        self.call("swarm update", true, |world, name| {
+            let swarm = world.managed(name)?;
+            world.rotate(swarm);
+            Ok(())
+        })
+    }
+
+    async fn set_availability(&self, swarm_node_id: &str, availability: Availability) -> Result<(), SwarmError> {
+        self.call("node update", true, |world, name| {
+            let swarm = world.managed(name)?;
+            match world.swarms[swarm].members.iter_mut().find(|node| node.id == swarm_node_id) {
+                Some(node) => {
+                    node.availability = availability;
+                    Ok(())
+                }
+                None => refused("node update", &format!("node {swarm_node_id} not found")),
+            }
+        })
+    }
+
+    async fn running_tasks(&self, swarm_node_id: &str) -> Result<usize, SwarmError> {
+        self.call("task list", false, |world, name| {
+            let swarm = world.managed(name)?;
+            let Some(node) = world.swarms[swarm].members.iter_mut().find(|node| node.id == swarm_node_id) else {
+                return refused("task list", &format!("node {swarm_node_id} not found"));
+            };
+            let running = node.tasks.running;
+            if node.availability == Availability::Drain && !node.tasks.stubborn {
+                node.tasks.running = 0;
+            }
+            Ok(running)
+        })
+    }
+
+    async fn remove_member(&self, swarm_node_id: &str, force: bool) -> Result<(), SwarmError> {
         self.call("node remove", true, |world, name| {
             let swarm = world.managed(name)?;
             let Some(at) = world.swarms[swarm].members.iter().position(|node| node.id == swarm_node_id) else {
                 return refused("node remove", &format!("node {swarm_node_id} not found"));
             };
             let node = &world.swarms[swarm].members[at];
-            if node.votes() {
+            if node.role == Role::Manager && node.votes() {
                 return refused("node remove", "the node is a cluster manager and is a member of the raft cluster.");
             }
-            if world.ready(swarm, node) {
+            if world.ready(swarm, node) && !force {
                 return refused("node remove", "the node is not down and can't be removed");
             }
             world.swarms[swarm].members.remove(at);

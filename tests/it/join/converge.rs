@@ -3,7 +3,7 @@
 use clusterctl::providers::mounts::ProbeResult;
 
 use super::*;
-use crate::world::mount_point;
+use crate::world::{mount_point, until, until_so};
 
 /// How many bricks the volume ends up with.
 fn bricks_for(hosts: usize) -> usize {
@@ -19,7 +19,7 @@ async fn cluster(count: usize, seed: u64, controller_first: bool) {
     }
     let joins = begin_all(&world, &mut Dice(seed), DEADLINE);
     if !controller_first {
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        world.turn_away(count).await;
         world.start().await;
     }
     for (at, outcome) in outcomes(joins).await.into_iter().enumerate() {
@@ -69,12 +69,13 @@ async fn hosts_may_come_before_the_controller() {
 #[tokio::test]
 async fn a_restart_in_between_is_survived() {
     let mut worlds = JoinSet::new();
-    for seed in 1..=6 {
+    for seed in 1..=6_usize {
         worlds.spawn(async move {
             let mut world = World::started(3, Settings::default()).await;
-            let joins = begin_all(&world, &mut Dice(seed * 0xabcd), DEADLINE);
-            for _ in 0..2 {
-                tokio::time::sleep(Duration::from_millis(30 * seed)).await;
+            let joins = begin_all(&world, &mut Dice(seed as u64 * 0xabcd), DEADLINE);
+            // Every run after another change, of the dozen and more that it takes.
+            for changes in [seed, seed + 5] {
+                until_so(&format!("{changes} changes"), || mutations(&world) >= changes).await;
                 world.restart().await;
             }
             for outcome in outcomes(joins).await {
@@ -99,7 +100,7 @@ async fn a_minimum_is_waited_for() {
         async move { join(&host).await }
     });
     let held = async || (world.status().await["Counters"]["RepliesHeldBack"] == 1).then_some(());
-    crate::world::until("h2 waits", held).await;
+    until("h2 waits", held).await;
     assert_eq!(world.hosts[1].mutations(), 0);
     join_all(&world).await;
     first.await.unwrap().unwrap();

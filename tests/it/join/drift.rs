@@ -5,7 +5,8 @@ use clusterctl::providers::mounts::ProbeResult;
 use clusterctl::providers::swarm::SwarmEngine;
 
 use super::*;
-use crate::world::{brick_path, mount_point};
+use crate::fakes::host::Hand;
+use crate::world::{brick_path, mount_point, until_so};
 
 /// Breaks something on the second of three hosts, joins there, and expects exactly these steps.
 async fn repaired(break_it: impl AsyncFnOnce(&Host), steps: &[&str]) {
@@ -131,11 +132,12 @@ async fn an_unwritable_volume_is_waited_for() {
     let error = host.join(None, Duration::from_millis(700)).await.unwrap_err();
     assert!(matches!(&error, JoinError::VolumeUnwritable { .. }), "{error:?}");
     assert_eq!(host.mutations(), before);
+    let before_it_looks = host.hand.calls(Hand::Mounter);
     let waiting = tokio::spawn({
         let host = host.clone();
         async move { join(&host).await }
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until_so("mounts and volume are looked at", || host.hand.calls(Hand::Mounter) >= before_it_looks + 2).await;
     host.hand.set_health(&mount_point(), ProbeResult::ReadWrite);
     assert_eq!(names(&waiting.await.unwrap().unwrap().done), Vec::<&str>::new());
 }

@@ -5,6 +5,7 @@ use clusterctl::converge::plan::Refusal;
 use clusterctl::providers::swarm::{self, LocalState, SwarmEngine, SwarmError};
 
 use super::*;
+use crate::fakes::swarm::Failure;
 
 async fn swarm_only(count: usize) -> World {
     World::started(count, Settings { storage: None, ..Settings::default() }).await
@@ -42,6 +43,21 @@ async fn an_unreachable_manager_is_named() {
     world.check_invariants().await;
 }
 
+/// N1: a Docker that stops after the host has registered is waited for, and the join goes on.
+#[tokio::test]
+async fn a_docker_that_restarts_in_a_join_is_waited_for() {
+    let world = swarm_only(2).await;
+    let host = &world.hosts[1];
+    // The version that the host registers with is the first call; what follows fails three times.
+    for n in 2..=4 {
+        host.engine.fail_call(n, Failure::BeforeEffect);
+    }
+    let joined = join(host).await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(names(&joined.done), ["join"]);
+    assert!(!host.engine.has_failures_left());
+    world.check_invariants().await;
+}
+
 /// A join that never got through is dropped for one that does.
 #[tokio::test]
 async fn a_pending_join_is_abandoned() {
@@ -55,7 +71,7 @@ async fn a_pending_join_is_abandoned() {
     world.check_invariants().await;
 }
 
-/// A host in another Swarm stays there.
+/// T24: a host in another Swarm stays there.
 #[tokio::test]
 async fn a_foreign_swarm_is_refused() {
     let world = swarm_only(2).await;

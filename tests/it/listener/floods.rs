@@ -1,5 +1,9 @@
 //! T7: strangers use up connections, and honest clients get their answers all the same.
 
+mod controller;
+#[path = "../../../benches/exchange/strangers.rs"]
+mod strangers;
+
 use super::*;
 
 /// The request that a client sends at once.

@@ -2,6 +2,8 @@
 
 use std::sync::Mutex as StdMutex;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Answers every run with the same output, and remembers the arguments.
@@ -69,6 +71,7 @@ async fn passes_checked_values_after_the_fixed_words() {
     );
 }
 
+/// T9.
 #[tokio::test]
 async fn refuses_what_could_be_an_option_before_it_runs_anything() {
     let recorder = Recorder::new(DONE, 0);
@@ -80,6 +83,65 @@ async fn refuses_what_could_be_an_option_before_it_runs_anything() {
         assert!(pool.set_option(&volume_name(), option, value).await.is_err(), "{option} {value}");
     }
     assert!(recorder.seen.lock().unwrap().is_empty());
+}
+
+/// Words that mean something to whoever reads arguments, in any order, and others.
+fn odd_text() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "-",
+        "--",
+        "--help",
+        "-x",
+        "--remote-host=",
+        "=",
+        "/",
+        "..",
+        "/data/",
+        "/srv",
+        ":",
+        "h1",
+        "10.0.0.1",
+        " ",
+        "\n",
+        "\0",
+        "auth.allow",
+        "*",
+        "force",
+        "a,b",
+        "é",
+    ]);
+    prop_oneof![prop::collection::vec(word, 0..4).prop_map(|words| words.concat()), "[ -~]{0,12}"]
+}
+
+proptest! {
+    /// T9: whatever names, addresses and paths come in, no word that `gluster` is given reads as an option but our own.
+    #[test]
+    fn no_argument_is_an_option(
+        name in odd_text(), host in odd_text(), path in odd_text(), option in odd_text(), value in odd_text(),
+    ) {
+        let recorder = Recorder::new(DONE, 0);
+        let pool = GlusterCli::new(recorder.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let volume = VolumeName::parse(&name).unwrap_or_else(|_| volume_name());
+            let bricks = vec![brick(&host, &path)];
+            let new = NewVolume { name: volume.clone(), replica: 1, arbiter: 0, bricks: bricks.clone(), force: false };
+            // What is refused runs nothing; what runs is looked at below.
+            pool.create(&new).await.ok();
+            pool.add_bricks(&volume, 3, 0, &bricks, false).await.ok();
+            pool.set_option(&volume, &option, &value).await.ok();
+            pool.start(&volume, false).await.ok();
+            if let Ok(address) = NodeAddress::parse(&host) {
+                pool.probe(address).await.ok();
+            }
+        });
+        let seen = recorder.seen.lock().unwrap();
+        prop_assert!(!seen.is_empty(), "starting the volume runs always");
+        for words in seen.iter() {
+            prop_assert_eq!(&words[..2], ["--xml", "--mode=script"]);
+            prop_assert!(words[2..].iter().all(|word| !word.is_empty() && !word.starts_with('-')), "{:?}", words);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Bricks' directories, on the file system of the temporary directory. Covers S2-27, S2-72 and FAULTS J10, J12.
 
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{XattrFlags, setxattr};
+use rustix::fs::{CWD, RenameFlags, XattrFlags, renameat_with, setxattr};
 
 use super::*;
 
@@ -37,6 +38,7 @@ fn makes_and_looks() {
     assert!(!inspect_brick(&brick).unwrap().empty);
 }
 
+/// T10: a link that somebody put in the way is not followed.
 #[test]
 fn refuses_links_on_the_way() {
     let (_dir, root) = scratch();
@@ -54,6 +56,32 @@ fn refuses_links_on_the_way() {
     assert!(matches!(prepare_brick(&file.join("brick")), Err(BrickError::NotDirectory(at)) if at == file));
     let facts = inspect_brick(&file).unwrap();
     assert!(facts.exists && !facts.is_dir && !facts.empty);
+}
+
+/// T10: nor is one that takes a directory's place between the look and the next step. Which of the two a step meets is
+/// chance.
+#[test]
+fn a_link_that_is_swapped_in_is_not_followed() {
+    let (_dir, root) = scratch();
+    let [elsewhere, place, link] = ["elsewhere", "place", "link"].map(|name| root.join(name));
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    symlink(&elsewhere, &link).unwrap();
+    let stop = AtomicBool::new(false);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &place, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let outcomes = (0..500).map(|n| prepare_brick(&place.join(format!("{n}/brick")))).collect();
+        stop.store(true, Ordering::Relaxed);
+        outcomes
+    });
+    for outcome in outcomes {
+        assert!(matches!(&outcome, Ok(()) | Err(BrickError::Link(_) | BrickError::NotDirectory(_))), "{outcome:?}");
+    }
+    assert!(std::fs::read_dir(&elsewhere).unwrap().next().is_none());
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use clusterctl::cluster::{NodeAddress, Role, Secret};
-use clusterctl::providers::swarm::{CaDigest, Engine, Join, JoinTokens, LocalState, Member, SwarmError};
+use clusterctl::providers::swarm::{
+    Availability, CaDigest, Engine, Join, JoinTokens, LocalState, Member, Reachability, SwarmError,
+};
 
 use super::Failure;
 
@@ -77,15 +79,49 @@ pub(super) struct Node {
     pub(super) id: String,
     /// The engine's name, which is also its host name.
     pub(super) engine: String,
+    /// What it is to be; the raft follows.
     pub(super) role: Role,
     pub(super) address: NodeAddress,
     pub(super) standing: Standing,
+    pub(super) raft: Raft,
+    pub(super) availability: Availability,
+    pub(super) tasks: Tasks,
+}
+
+/// Whether a node is in the managers' raft. A demotion takes it out a moment later: here, after one look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Raft {
+    Outside,
+    Inside,
+    /// Demoted; the next look still finds it inside.
+    Leaving,
+}
+
+/// The tasks on a node. Those on a drained one end a moment later: here, after one look, unless they are told not to.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tasks {
+    pub(super) running: usize,
+    pub(super) stubborn: bool,
 }
 
 impl Node {
+    pub(super) fn new(id: &str, engine: &str, role: Role, address: NodeAddress, standing: Standing) -> Self {
+        let votes = role == Role::Manager && standing == Standing::Engine;
+        Self {
+            id: id.to_owned(),
+            engine: engine.to_owned(),
+            role,
+            address,
+            standing,
+            raft: if votes { Raft::Inside } else { Raft::Outside },
+            availability: Availability::Active,
+            tasks: Tasks::default(),
+        }
+    }
+
     /// Whether it counts when managers vote.
     pub(super) fn votes(&self) -> bool {
-        self.role == Role::Manager && self.standing == Standing::Engine
+        self.raft != Raft::Outside
     }
 }
 
@@ -100,6 +136,13 @@ impl Part {
 }
 
 impl World {
+    /// Gives a Swarm other tokens.
+    pub(super) fn rotate(&mut self, swarm: usize) {
+        let (worker, manager) = (self.fresh("w"), self.fresh("m"));
+        self.swarms[swarm].worker = worker;
+        self.swarms[swarm].manager = manager;
+    }
+
     /// A text of 25 characters that was never given before.
     pub(super) fn fresh(&mut self, kind: &str) -> String {
         self.counter += 1;
@@ -139,6 +182,25 @@ impl World {
 
     pub(super) fn role_of(&self, swarm: usize, id: &str) -> Option<Role> {
         self.swarms[swarm].members.iter().find(|node| node.id == id).map(|node| node.role)
+    }
+
+    /// Whether the managers other than `id` could decide without it: what Swarm asks before it demotes one.
+    pub(super) fn can_lose(&self, swarm: usize, id: &str) -> bool {
+        let others = || self.swarms[swarm].members.iter().filter(|node| node.votes() && node.id != id);
+        others().filter(|node| self.alive(swarm, node)).count() > others().count() / 2
+    }
+
+    pub(super) fn is_somebody_leaving(&self) -> bool {
+        self.swarms.iter().flat_map(|swarm| &swarm.members).any(|node| node.raft == Raft::Leaving)
+    }
+
+    /// Lets what was ordered come about: who was demoted leaves the raft.
+    pub(super) fn go_on_demoting(&mut self) {
+        for node in self.swarms.iter_mut().flat_map(|swarm| &mut swarm.members) {
+            if node.raft == Raft::Leaving {
+                node.raft = Raft::Outside;
+            }
+        }
     }
 
     /// The Swarm that engine `name` manages, if it can do so now.
@@ -190,13 +252,10 @@ impl World {
         if role == Role::Manager && !reachable {
             // Docker lists it with the address that the connection came from.
             let address = self.engines[name].address;
-            let ghost = Node { id, engine: name.to_owned(), role, address, standing: Standing::FreshGhost };
-            self.swarms[swarm].members.push(ghost);
+            self.swarms[swarm].members.push(Node::new(&id, name, role, address, Standing::FreshGhost));
             return Err(SwarmError::AdvertisedAddressUnreachable);
         }
-        let node =
-            Node { id: id.clone(), engine: name.to_owned(), role, address: join.advertise, standing: Standing::Engine };
-        self.swarms[swarm].members.push(node);
+        self.swarms[swarm].members.push(Node::new(&id, name, role, join.advertise, Standing::Engine));
         self.set_part(name, Part::Member { swarm, id });
         Ok(())
     }
@@ -315,9 +374,12 @@ impl World {
                 hostname: node.engine.clone(),
                 role: node.role,
                 state: if self.ready(swarm, node) { "ready" } else { "down" }.to_owned(),
-                availability: "active".to_owned(),
+                availability: node.availability.as_str().to_owned(),
                 address: node.address.to_string(),
                 leader: leader.as_ref() == Some(&node.id),
+                reachability: node
+                    .votes()
+                    .then(|| if self.alive(swarm, node) { Reachability::Reachable } else { Reachability::Unreachable }),
             })
             .collect();
         members.sort_by(|a, b| (&a.hostname, &a.swarm_node_id).cmp(&(&b.hostname, &b.swarm_node_id)));

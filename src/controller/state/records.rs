@@ -1,0 +1,204 @@
+//! The state as rows and the commands as records: one row for each entity, each record with its version first.
+//!
+//! Version 2 is what this program writes. Of version 1 the node's row had fewer fields; everything else is the same,
+//! and commands of version 1 are the first of those of version 2. Rows' keys begin with a word that sorts after
+//! `cluster`, so that this row's version is the first that is seen.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::nodes::{NodeRecord, StorageRole};
+use super::{ClusterState, Effect};
+use crate::cluster::{Hostname, NodeAddress, NodeId, Role, ShortId};
+use crate::controller::command::{Command, StorageIntent, StorageRecord, SwarmRecord, Thresholds, Warrant};
+use crate::controller::store::{Machine, RecordError, RowChange};
+use crate::protocol::registration::{Facts, NodeReport};
+
+/// The version of every record that this program writes.
+const RECORD_VERSION: u8 = 2;
+/// The version without tokens, requests and administrators.
+const FIRST_VERSION: u8 = 1;
+
+pub(super) const CLUSTER: &str = "cluster";
+const NODE: &str = "node/";
+const ADMIN: &str = "remote-admin/";
+const REQUEST: &str = "request/";
+const TOKEN: &str = "token/";
+const TOMBSTONE: &str = "tombstone/";
+
+pub(super) fn node_row(id: &NodeId) -> String {
+    format!("{NODE}{id}")
+}
+
+pub(super) fn admin_row(name: &str) -> String {
+    format!("{ADMIN}{name}")
+}
+
+pub(super) fn request_row(id: &ShortId) -> String {
+    format!("{REQUEST}{id}")
+}
+
+pub(super) fn token_row(id: &ShortId) -> String {
+    format!("{TOKEN}{id}")
+}
+
+pub(super) fn tombstone_row(id: &NodeId) -> String {
+    format!("{TOMBSTONE}{id}")
+}
+
+/// The row for everything that there is one of.
+#[derive(Debug, Serialize, Deserialize)]
+struct ClusterRow {
+    cluster_id: Option<String>,
+    swarm: Option<SwarmRecord>,
+    storage: Option<StorageRecord>,
+    latch: Option<Thresholds>,
+    intent: Option<StorageIntent>,
+    revision: u64,
+}
+
+/// A node's row in version 1.
+#[derive(Debug, Serialize, Deserialize)]
+struct FirstNodeRow {
+    id: NodeId,
+    keyed: bool,
+    hostname: Hostname,
+    address: NodeAddress,
+    role: Role,
+    facts: Facts,
+    storage: StorageRole,
+    ordinal: u64,
+    registered_at: Timestamp,
+    updated_at: Timestamp,
+    revision: u64,
+    report: NodeReport,
+}
+
+impl From<FirstNodeRow> for NodeRecord {
+    /// Admission was open: what it was is what it was granted.
+    fn from(row: FirstNodeRow) -> Self {
+        Self {
+            id: row.id,
+            keyed: row.keyed,
+            hostname: row.hostname,
+            address: row.address,
+            role: row.role,
+            facts: row.facts,
+            storage: row.storage,
+            ordinal: row.ordinal,
+            registered_at: row.registered_at,
+            updated_at: row.updated_at,
+            revision: row.revision,
+            report: row.report,
+            granted: row.role,
+            profiles: Vec::new(),
+            admitted_by: Warrant::Open,
+            key: None,
+            replaceable_since: None,
+        }
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // Serialising these plain structs into memory cannot fail; an empty record would be refused on reading.
+    postcard::to_extend(value, vec![RECORD_VERSION]).unwrap_or_default()
+}
+
+/// A record's version, which this program knows, and its body.
+fn split(record: &[u8]) -> Result<(u8, &[u8]), RecordError> {
+    match record.split_first() {
+        Some((version @ (&FIRST_VERSION | &RECORD_VERSION), body)) => Ok((*version, body)),
+        Some((version, _)) => Err(RecordError::Newer(*version)),
+        None => Err(RecordError::Malformed("it is empty".to_owned())),
+    }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, RecordError> {
+    postcard::from_bytes(body).map_err(|error| RecordError::Malformed(error.to_string()))
+}
+
+/// Reads what is the same in every version.
+fn decode<T: for<'de> Deserialize<'de>>(record: &[u8]) -> Result<T, RecordError> {
+    split(record).and_then(|(_, body)| parse(body))
+}
+
+fn decode_node(record: &[u8]) -> Result<NodeRecord, RecordError> {
+    let (version, body) = split(record)?;
+    if version == FIRST_VERSION { parse::<FirstNodeRow>(body).map(NodeRecord::from) } else { parse(body) }
+}
+
+impl ClusterState {
+    /// A row as it is to be written; `None` if what it was about is gone.
+    fn row(&self, key: &str) -> Option<Vec<u8>> {
+        if let Some(id) = key.strip_prefix(NODE) {
+            NodeId::parse(id).ok().and_then(|id| self.nodes.get(&id)).map(encode)
+        } else if let Some(name) = key.strip_prefix(ADMIN) {
+            self.admins.get(name).map(encode)
+        } else if let Some(id) = key.strip_prefix(REQUEST) {
+            ShortId::parse(id).ok().and_then(|id| self.requests.get(&id)).map(encode)
+        } else if let Some(id) = key.strip_prefix(TOKEN) {
+            ShortId::parse(id).ok().and_then(|id| self.tokens.get(&id)).map(encode)
+        } else if let Some(id) = key.strip_prefix(TOMBSTONE) {
+            NodeId::parse(id).ok().and_then(|id| self.tombstones.get(&id)).map(encode)
+        } else {
+            Some(encode(&ClusterRow {
+                cluster_id: self.cluster_id.clone(),
+                swarm: self.swarm.clone(),
+                storage: self.storage.clone(),
+                latch: self.latch,
+                intent: self.intent.clone(),
+                revision: self.revision,
+            }))
+        }
+    }
+}
+
+impl Machine for ClusterState {
+    type Command = Command;
+    type Effect = Effect;
+
+    fn encode(command: &Command) -> Vec<u8> {
+        encode(command)
+    }
+
+    fn decode(record: &[u8]) -> Result<Command, RecordError> {
+        decode(record)
+    }
+
+    fn apply(&mut self, sequence: u64, command: &Command) -> Effect {
+        self.carry_out(sequence, command)
+    }
+
+    fn load(&mut self, key: &str, record: &[u8]) -> Result<(), RecordError> {
+        if key == CLUSTER {
+            let row: ClusterRow = decode(record)?;
+            self.cluster_id = row.cluster_id;
+            self.swarm = row.swarm;
+            self.storage = row.storage;
+            self.latch = row.latch;
+            self.intent = row.intent;
+            self.revision = row.revision;
+        } else if key.starts_with(NODE) {
+            self.insert(decode_node(record)?);
+        } else if key.starts_with(ADMIN) {
+            let admin: super::AdminRecord = decode(record)?;
+            self.admins.insert(admin.name.clone(), admin);
+        } else if key.starts_with(REQUEST) {
+            self.insert_request(decode(record)?);
+        } else if key.starts_with(TOKEN) {
+            let token: super::TokenRecord = decode(record)?;
+            self.tokens.insert(token.terms.id.clone(), token);
+        } else if key.starts_with(TOMBSTONE) {
+            let tombstone: super::Tombstone = decode(record)?;
+            self.tombstones.insert(tombstone.id.clone(), tombstone);
+        } else {
+            return Err(RecordError::Malformed(format!("unknown row {key:?}")));
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self) -> Vec<RowChange> {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.into_iter().map(|key| RowChange { record: self.row(&key), key }).collect()
+    }
+}
