@@ -20,7 +20,7 @@ use super::admission::{Caller, Policy, Refusal, answers_clear_text};
 use super::certificates::CertificateIssuer;
 use super::command::{Command, Thresholds};
 use super::gate::{self, Gate};
-use super::limits::{Limits, TooSoon};
+use super::limits::{Limit, Limits, TooSoon};
 use super::listener::{Handler, ListenerMonitor, Peer};
 use super::overview::Counters;
 use super::reply::{Answer, StorageView, SwarmView, compose};
@@ -139,7 +139,7 @@ impl FrontDoor {
             Request::CheckStatus { who, report, wait_ms } => {
                 self.check_status(&who, caller, &party, report, wait_ms).await
             }
-            Request::GlusterReady { who } => self.gluster_ready(&who, caller),
+            Request::GlusterReady { who } => self.gluster_ready(&who, caller, &party),
             Request::Deregister { who } => self.deregister(&who, caller).await,
             Request::Administer(action) => match party {
                 Party::Local => self.administer(action, "root").await,
@@ -171,6 +171,25 @@ impl FrontDoor {
 
     fn limits(&self) -> std::sync::MutexGuard<'_, Limits> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a limit that was reached elsewhere; of each kind there is a line now and then, whoever floods.
+    fn reached(&self, limit: Limit) {
+        let count = self.limits().reached(limit, self.started.elapsed());
+        if let Some(count) = count {
+            tracing::warn!(count, "too many {}", limit.as_str());
+        }
+    }
+
+    fn not_stored(&self, error: &CommitError) -> Outcome {
+        let reason = match error {
+            CommitError::Overloaded => {
+                self.reached(Limit::Queue);
+                Reason::Overloaded
+            }
+            CommitError::Storage(_) | CommitError::Closed => Reason::StorageUnavailable,
+        };
+        waiting(reason, error.to_string(), Duration::from_secs(2))
     }
 
     /// On TLS every answer tells the time, by which certificates are judged, and the CAs that are trusted.
@@ -230,7 +249,7 @@ impl FrontDoor {
                 workers = thresholds.workers,
                 "the minimum is reached: the gate opens"
             );
-            self.store.commit(Command::LatchGate { thresholds }).await.map_err(|error| not_stored(&error))?;
+            self.store.commit(Command::LatchGate { thresholds }).await.map_err(|error| self.not_stored(&error))?;
         }
         let swarm = match gate {
             Gate::Open { .. } => self.own_swarm(self.swarm.view().await),
@@ -338,14 +357,6 @@ fn overloaded(too_soon: &TooSoon, who: &dyn std::fmt::Display) -> Outcome {
         tracing::warn!(%who, count, "too many {}", too_soon.limit.as_str());
     }
     waiting(Reason::Overloaded, "too many requests in a short time".to_owned(), too_soon.retry_after)
-}
-
-fn not_stored(error: &CommitError) -> Outcome {
-    let reason = match error {
-        CommitError::Overloaded => Reason::Overloaded,
-        CommitError::Storage(_) | CommitError::Closed => Reason::StorageUnavailable,
-    };
-    waiting(reason, error.to_string(), Duration::from_secs(2))
 }
 
 fn waiting(reason: Reason, message: String, retry_after: Duration) -> Outcome {

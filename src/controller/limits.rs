@@ -4,7 +4,7 @@
 //! Every table is bounded, whoever fills it: one that is full forgets the half that was not asked about lately, and who
 //! is forgotten begins anew. That is to the good of whoever floods, and costs him as many addresses as the table holds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -54,6 +54,12 @@ pub enum Limit {
     Requests,
     NodeRequests,
     TokenFailures,
+    /// Commands that wait to be written.
+    Queue,
+    /// Requests to join, where another one had to give way.
+    JoinRequests,
+    /// `max_nodes`.
+    Nodes,
 }
 
 impl Limit {
@@ -64,6 +70,9 @@ impl Limit {
             Self::Requests => "requests of strangers",
             Self::NodeRequests => "registrations of one node",
             Self::TokenFailures => "wrong tokens",
+            Self::Queue => "changes that wait for the disk",
+            Self::JoinRequests => "requests to join: the oldest gave way",
+            Self::Nodes => "nodes",
         }
     }
 }
@@ -84,6 +93,9 @@ pub struct LimitCounters {
     pub node_requests: u64,
     pub token_failures: u64,
     pub blocks: u64,
+    pub queue: u64,
+    pub join_requests: u64,
+    pub nodes: u64,
 }
 
 /// A source of requests: an address, or for IPv6 the network that one host has to itself.
@@ -110,7 +122,9 @@ pub struct Limits {
     failures: Failures<(Source, ShortId)>,
     failures_of_address: Failures<Source>,
     counters: LimitCounters,
-    said: [Said; 3],
+    said: [Said; 6],
+    /// By the code of the refusal: there are few.
+    refusals: BTreeMap<&'static str, Said>,
 }
 
 impl Limits {
@@ -123,6 +137,7 @@ impl Limits {
             failures_of_address: Failures::new(settings.token_failures_per_address),
             counters: LimitCounters::default(),
             said: Default::default(),
+            refusals: BTreeMap::new(),
         }
     }
 
@@ -169,6 +184,24 @@ impl Limits {
         let source = Source::from(address);
         let blocks = [self.failures.note((source, id.clone()), now), self.failures_of_address.note(source, now)];
         self.counters.blocks += blocks.into_iter().filter(|blocked| *blocked).count() as u64;
+    }
+
+    /// Notes that a limit was reached that is held elsewhere. Returns how often it was since the last line in the log,
+    /// if it is time for one.
+    pub fn reached(&mut self, limit: Limit, now: Duration) -> Option<u64> {
+        match limit {
+            Limit::Queue => self.counters.queue += 1,
+            Limit::JoinRequests => self.counters.join_requests += 1,
+            Limit::Nodes => self.counters.nodes += 1,
+            Limit::Requests | Limit::NodeRequests | Limit::TokenFailures => {}
+        }
+        self.said[limit as usize].note(now)
+    }
+
+    /// Notes a registration that was refused with that code. Returns how often it was since the last line in the log, if
+    /// it is time for one.
+    pub fn refused(&mut self, code: &'static str, now: Duration) -> Option<u64> {
+        self.refusals.entry(code).or_default().note(now)
     }
 
     /// What was refused since the start.

@@ -107,7 +107,7 @@ impl Refusal {
                     .to_owned()
             }
             Self::Removed { .. } => {
-                "if it is to come back, make a token with `clusterctl token create` on the master's host, and join with it"
+                "if it is to come back, make a new token with `clusterctl token create` on the master's host, and join with it; neither a token from before nor an approval alone lets it in"
                     .to_owned()
             }
             Self::Role { asked } => format!(

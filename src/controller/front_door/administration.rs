@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{FrontDoor, Outcome, listings, not_stored, unknown_node};
+use super::{FrontDoor, Outcome, listings, unknown_node};
 use crate::cluster::{Hostname, KeyFingerprint, NodeId, Role, ShortId};
 use crate::controller::certificates::{CertificateIssuer, RotationError};
 use crate::controller::command::{Command, Decision};
@@ -81,6 +81,9 @@ impl FrontDoor {
             "NodeRequestsRefused": limits.node_requests,
             "TokensNotTried": limits.token_failures,
             "TokenBlocks": limits.blocks,
+            "ChangesNotTaken": limits.queue,
+            "JoinRequestsDropped": limits.join_requests,
+            "NodesRefused": limits.nodes,
         });
         value
     }
@@ -314,7 +317,7 @@ impl FrontDoor {
 
     /// Commits a command about a `what`.
     async fn change_or(&self, command: Command, what: &'static str) -> Result<Committed<Effect>, Outcome> {
-        let committed = self.store.commit(command).await.map_err(|error| not_stored(&error))?;
+        let committed = self.store.commit(command).await.map_err(|error| self.not_stored(&error))?;
         match committed.effect {
             Effect::Changed | Effect::Unchanged => Ok(committed),
             Effect::Refused(denial) => Err(denied(denial, what)),

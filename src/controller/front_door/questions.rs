@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{FrontDoor, Outcome, Party, not_stored, overloaded, removed_node, unknown_node};
+use super::{FrontDoor, Outcome, Party, overloaded, removed_node, unknown_node};
 use crate::cluster::NodeId;
 use crate::controller::admission::{Caller, Refusal, Standing, speaks_for};
 use crate::controller::command::Command;
@@ -37,7 +37,7 @@ impl FrontDoor {
                     }
                 }
                 if let Err(error) = self.store.commit(Command::Report { id: id.clone(), report }).await {
-                    return not_stored(&error);
+                    return self.not_stored(&error);
                 }
                 self.wake.notify_one();
             }
@@ -62,7 +62,13 @@ impl FrontDoor {
     }
 
     /// A client of the first implementation says that it made the volume. Ours never asks one to; it is thanked.
-    pub(super) fn gluster_ready(&self, who: &Identity, caller: Caller<'_>) -> Outcome {
+    pub(super) fn gluster_ready(&self, who: &Identity, caller: Caller<'_>, party: &Party) -> Outcome {
+        if let Party::Member(id) = party {
+            let allowed = self.limits().node(id, self.started.elapsed());
+            if let Err(too_soon) = allowed {
+                return overloaded(&too_soon, id);
+            }
+        }
         match self.speaker(who, caller) {
             Err(outcome) => outcome,
             Ok(Standing::Stranger(_)) if caller != Caller::Local && !self.is_open() => {
@@ -118,7 +124,7 @@ impl FrontDoor {
                 self.wake.notify_one();
                 done(Some(committed.sequence))
             }
-            Err(error) => not_stored(&error),
+            Err(error) => self.not_stored(&error),
         }
     }
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{FrontDoor, Outcome, Party, not_stored, overloaded, waiting};
+use super::{FrontDoor, Outcome, Party, overloaded, waiting};
 use crate::cluster::{KeyFingerprint, NodeId, ShortId};
 use crate::controller::admission::{Caller, Refusal, Rules, Verdict, admit, needs_certificate};
 use crate::controller::command::{AdmittedNode, Command, RequestTerms, Warrant};
+use crate::controller::limits::Limit;
 use crate::controller::overview::{Seen, admitted_by};
 use crate::controller::state::{Conflict, Denial, Effect, StorageRole};
 use crate::protocol::registration::{Identity, Registration};
@@ -137,7 +138,13 @@ impl FrontDoor {
     }
 
     fn refuse(&self, who: &Identity, refusal: &Refusal) -> Outcome {
-        tracing::warn!(hostname = %who.hostname, reason = refusal.code(), "registration refused: {refusal}");
+        let count = self.limits().refused(refusal.code(), self.started.elapsed());
+        if let Some(count) = count {
+            tracing::warn!(hostname = %who.hostname, reason = refusal.code(), count, "registration refused: {refusal}");
+        }
+        if let Refusal::Full(_) = refusal {
+            self.reached(Limit::Nodes);
+        }
         self.counters.refused();
         Outcome::error(ErrorReply::new(refusal.code(), refusal.to_string(), refusal.hint()))
     }
@@ -146,14 +153,18 @@ impl FrontDoor {
     async fn file(&self, request: RequestTerms, now: Timestamp) -> Result<ShortId, Outcome> {
         let terms = request.clone();
         let id = ShortId::of_bytes(super::administration::random()?);
+        let crowded = self.store.read(|state| state.crowds_out(&terms, now));
         let command = Command::FileRequest { id: id.clone(), request, at: now };
-        let committed = self.store.commit(command).await.map_err(|error| not_stored(&error))?;
+        let committed = self.store.commit(command).await.map_err(|error| self.not_stored(&error))?;
         let filed = self.store.read(|state| state.request_like(&terms).cloned());
         let Some(filed) = filed else {
             // Dropped again by now, for want of room.
             return Err(waiting(Reason::Overloaded, "too many requests to join are waiting".to_owned(), PENDING_RETRY));
         };
         if committed.effect == Effect::Changed {
+            if crowded {
+                self.reached(Limit::JoinRequests);
+            }
             let terms = &filed.terms;
             tracing::info!(
                 request = %filed.id,
@@ -197,7 +208,7 @@ impl FrontDoor {
             let replaced = self.store.read(|state| state.succeeded_by(&node, now).map(|old| old.id.clone()));
             let effect = match self.store.commit(Command::Admit { node, warrant, key, at: now }).await {
                 Ok(committed) => committed.effect,
-                Err(error) => return Progress::Answer(not_stored(&error)),
+                Err(error) => return Progress::Answer(self.not_stored(&error)),
             };
             let refusal = match effect {
                 Effect::Changed | Effect::Unchanged => None,

@@ -147,3 +147,18 @@ proptest! {
         }
     }
 }
+
+/// A limit that is held elsewhere is counted each time and said once in ten seconds.
+#[test]
+fn other_limits_are_counted_and_said_now_and_then() {
+    let mut limits = limits();
+    let said: Vec<u64> = (0..25).filter_map(|second| limits.reached(Limit::Nodes, millis(second * 1_000))).collect();
+    assert_eq!(said, [1, 10, 10]);
+    assert_eq!(limits.reached(Limit::Queue, millis(25_000)), Some(1), "each by itself");
+    let LimitCounters { nodes, queue, join_requests, .. } = limits.counters();
+    assert_eq!((nodes, queue, join_requests), (25, 1, 0));
+    assert_eq!(limits.refused("clock-skew", millis(0)), Some(1));
+    assert_eq!(limits.refused("clock-skew", millis(1)), None);
+    assert_eq!(limits.refused("too-many-nodes", millis(1)), Some(1));
+    assert_eq!(limits.refused("clock-skew", millis(10_000)), Some(2));
+}

@@ -156,13 +156,27 @@ impl ClusterState {
         for id in old {
             self.drop_request(sequence, &id);
         }
+        if let Some(id) = self.gives_way(source, at) {
+            self.drop_request(sequence, &id);
+        }
+    }
+
+    /// Whether another request has to give way if this one is filed.
+    #[must_use]
+    pub fn crowds_out(&self, terms: &RequestTerms, at: Timestamp) -> bool {
+        self.request_like(terms).is_none_or(|known| known.is_over(at)) && self.gives_way(terms.source, at).is_some()
+    }
+
+    /// The request that gives way to one from `source`, if one has to.
+    fn gives_way(&self, source: IpAddr, at: Timestamp) -> Option<ShortId> {
+        let present = || self.requests.values().filter(|request| !request.is_over(at));
         let mut undecided: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        for request in self.requests.values().filter(|request| request.status == RequestStatus::Pending) {
+        for request in present().filter(|request| request.status == RequestStatus::Pending) {
             *undecided.entry(request.terms.source).or_default() += 1;
         }
-        let victim = if undecided.get(&source).is_some_and(|count| *count >= MAX_REQUESTS_OF_ADDRESS) {
+        if undecided.get(&source).is_some_and(|count| *count >= MAX_REQUESTS_OF_ADDRESS) {
             self.oldest_undecided(Some(source))
-        } else if self.requests.len() >= MAX_REQUESTS {
+        } else if present().count() >= MAX_REQUESTS {
             let greatest = undecided.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > 1);
             // Everybody has one: the oldest of all goes, and only among decided ones if there are no others.
             self.oldest_undecided(greatest.map(|(address, _)| *address)).or_else(|| {
@@ -171,9 +185,6 @@ impl ClusterState {
             })
         } else {
             None
-        };
-        if let Some(id) = victim {
-            self.drop_request(sequence, &id);
         }
     }
 

@@ -113,3 +113,33 @@ async fn many_ids_do_not_help() {
     }
     assert_eq!(tried, 50);
 }
+
+/// T23: also what changes nothing has the node's rate.
+#[tokio::test]
+async fn thanks_have_a_rate() {
+    let door =
+        limited(LimitSettings { node_requests_burst: 10, node_requests_per_second: 1, ..without_limits() }).await;
+    door.member("h2", 2).await;
+    let thanks = with(status_of("h2"), json!({"Action": "gluster-ready"}));
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += u32::from(is_overloaded(&door.ask(&thanks, tls("h2", 2)).await));
+    }
+    assert!((50..100).contains(&refused), "{refused}");
+}
+
+/// Requests to join that had to give way are counted.
+#[tokio::test]
+async fn requests_that_give_way_are_counted() {
+    let door = Door::open(Setup::new(Admission::Token)).await;
+    for n in 0..34 {
+        let name = format!("s{n}");
+        let reply = door.ask(&registration(&name, 100 + n), tls(&name, 66)).await;
+        assert_eq!(reply["Reason"], "pending-approval", "{reply}");
+    }
+    let status = door.command("status", json!({})).await;
+    assert_eq!(
+        (&status["Limits"]["JoinRequestsDropped"], &status["Admission"]["RequestsPending"]),
+        (&json!(2), &json!(32))
+    );
+}

@@ -136,6 +136,8 @@ fn removed_nodes() {
     cluster.apply(&Command::Remove { id: key("h9").node_id, at: now() });
     let certificate = certified("h9", Role::Worker, Validity::Valid);
     assert_eq!(tls(&cluster, &registration("h9", 9), &certificate), ["node-removed"; 3]);
+    let removed = Refusal::Removed { hostname: host("h9") };
+    assert!(removed.hint().contains("a new token") && removed.hint().contains("token from before"));
     // It has the token that it came with, and may have others that were there then.
     for token in &old {
         let brings = Registration { token: presented(token), ..registration("h9", 9) };
