@@ -11,7 +11,13 @@ use crate::protocol::registration::RawRequest;
 /// `clusterctl master status`.
 pub(super) async fn run(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
     let request = RawRequest { action: "status".to_owned(), ..RawRequest::default() };
-    let status = Access::of(settings)?.ask(&request).await?;
+    let access = Access::of(settings)?;
+    let mut status = access.ask(&request).await?;
+    // Of many nodes the status has the first ones alone.
+    let rows = status["Nodes"].as_array().map_or(0, Vec::len);
+    if status["NodesTotal"].as_u64().is_some_and(|total| total > rows as u64) {
+        status["Nodes"] = Value::Array(access.list("nodes", "Nodes").await?);
+    }
     if !output.is_structured() {
         print(&summary(&status))?;
         nodes(&status).print()?;

@@ -246,6 +246,19 @@ fn lists_are_shown_whole() {
     assert!(stdout(&ask(&controller, &["node", "list", "-o", "yaml"])).contains("NodeId: c"));
 }
 
+/// A status has the first nodes alone; the command shows all of them.
+#[test]
+fn the_status_of_many_nodes_is_shown_whole() {
+    let controller = Wordy::answering(|request: &Value| match request["Action"].as_str() {
+        Some("status") => json!({"Status": "ready", "Nodes": [{"Hostname": "h1"}], "NodesTotal": 2}),
+        _ => json!({"Status": "ready", "Nodes": [{"Hostname": "h1"}, {"Hostname": "h2"}], "After": null}),
+    });
+    let shown = stdout(&ask(&controller, &["master", "status"]));
+    assert!(shown.contains("\nh1 ") && shown.contains("\nh2 "), "{shown}");
+    let value = body(&ask(&controller, &["master", "status", "--output", "json"]));
+    assert_eq!(value["Nodes"].as_array().map(Vec::len), Some(2), "{value}");
+}
+
 #[test]
 fn requests_are_decided_by_their_id() {
     let decided =
