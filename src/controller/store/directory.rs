@@ -71,11 +71,13 @@ pub(super) fn database(dir: &Path) -> PathBuf {
 pub(super) fn prepare(dir: &Path) -> Result<(), DirectoryError> {
     let failed = |source| DirectoryError::Io { path: dir.to_owned(), source };
     check_directory(dir)?;
-    if !dir.exists() {
-        if let Some(parent) = dir.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-        }
-        DirBuilder::new().mode(0o700).create(dir).map_err(failed)?;
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        // It was there, or another process made it at the same moment.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
     }
     let found = std::fs::metadata(dir).map_err(failed)?;
     if !found.is_dir() {
@@ -160,6 +162,21 @@ mod tests {
         std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         prepare(&dir).unwrap();
         assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    /// `master init` and `master serve` may be started at the same moment on a bare host.
+    #[test]
+    fn takes_a_directory_that_is_made_meanwhile() {
+        for _ in 0..50 {
+            let scratch = tempfile::tempdir().unwrap();
+            let dir = scratch.path().join("a/b");
+            std::thread::scope(|scope| {
+                let makers: Vec<_> = (0..4).map(|_| scope.spawn(|| prepare(&dir))).collect();
+                for maker in makers {
+                    maker.join().unwrap().unwrap();
+                }
+            });
+        }
     }
 
     #[test]
