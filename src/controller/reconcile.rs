@@ -13,7 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::command::{Command, StorageIntent, StorageRecord};
 use super::reply::StorageView;
 use super::state::{ClusterState, StorageRole};
 use super::storage_plan::{self, Candidate, PoolView, StoragePlan, StorageStep, StorageWait, Wanted};
@@ -21,7 +20,13 @@ use super::store::Store;
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
-use crate::providers::gluster::{Brick, BrickStatus, GlusterError, NewVolume, Peer, StoragePool, Volume, VolumeStatus};
+use crate::providers::gluster::{Brick, GlusterError, NewVolume, StoragePool};
+
+mod pool;
+mod publish;
+mod seen;
+
+use seen::{BELIEVED, REPORTS_DUE, RESTART_PAUSE, Seen, Stale, UNREACHABLE_FOR};
 
 /// What the loop works with.
 pub struct Reconcile {
@@ -42,49 +47,8 @@ pub struct Reconcile {
 /// How long to wait after a round that left something unfinished, growing by half.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_secs(10);
-/// A create that was refused for a mark leaves marks on the other bricks, of which their nodes tell within a second or
-/// so. Trying again before that would mark those anew that have just been cleaned, and so on for ever.
-const REPORTS_DUE: Duration = Duration::from_millis(2_500);
-/// A pool at rest is looked at again at most this often, however many nodes join again.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
-/// For how long it is believed that there is no volume yet, and that peers stay what they were: nobody else makes
-/// either, and if somebody does, the change that rests on it is refused and everything is looked at anew.
-const BELIEVED: Duration = Duration::from_secs(5);
-
-/// How long a host that could not be probed gives way to others.
-const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
-/// A brick whose process does not stay up is started again this often.
-const RESTART_PAUSE: Duration = Duration::from_secs(60);
 /// A pool at rest is looked at after this long even if nobody asks: somebody may have stopped the volume by hand.
 const AUDIT: Duration = Duration::from_secs(300);
-
-/// The pool as it was last seen, for as long as nothing casts doubt on it.
-#[derive(Default)]
-struct Seen {
-    /// When GlusterFS last refused bricks because of a mark.
-    marked_at: Option<Instant>,
-    view: Option<PoolView>,
-    at: Option<Instant>,
-    /// What of `view` does not hold any more.
-    stale: Stale,
-    /// When a brick was first seen to be ready.
-    prepared_since: Option<Timestamp>,
-    /// Hosts that could not be probed, and when.
-    unreachable: HashMap<NodeAddress, Instant>,
-    /// When brick processes were last started again.
-    restarted: Option<Instant>,
-}
-
-/// What has to be looked at again: each is a run of `gluster`, and takes as long as one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Stale {
-    #[default]
-    Nothing,
-    /// Servers were probed.
-    Peers,
-    /// The volume was changed.
-    Volume,
-}
 
 /// How a round ended.
 enum Round {
@@ -94,13 +58,6 @@ enum Round {
     Again,
     /// Unfinished: look again soon.
     Unfinished,
-}
-
-impl Seen {
-    /// How long it is until the pool may be looked at again.
-    fn look_due(&self) -> Duration {
-        self.at.map_or(Duration::ZERO, |at| LOOK_PAUSE.saturating_sub(at.elapsed()))
-    }
 }
 
 impl Reconcile {
@@ -332,147 +289,6 @@ impl Reconcile {
             })
         })
     }
-
-    /// The pool's servers, this host by its registered address.
-    async fn peers(&self) -> Result<Vec<Peer>, GlusterError> {
-        let mut peers = self.pool.peers().await?;
-        for peer in &mut peers {
-            if peer.hostname == "localhost" {
-                peer.hostname = self.own_address.to_string();
-            }
-        }
-        Ok(peers)
-    }
-
-    /// The volume, and which of its bricks serve.
-    async fn volume(&self, wanted: &Wanted) -> Result<(Option<Volume>, Vec<BrickStatus>), GlusterError> {
-        let Some(volume) = self.pool.volume(&wanted.volume.volume).await? else { return Ok((None, Vec::new())) };
-        let bricks = match volume.status {
-            // The bricks of a volume that does not serve cannot be asked for.
-            VolumeStatus::Created | VolumeStatus::Stopped => Vec::new(),
-            VolumeStatus::Started => self.pool.brick_status(&volume).await?,
-        };
-        Ok((Some(volume), bricks))
-    }
-
-    async fn apply(&self, wanted: &Wanted, step: &StorageStep) -> Result<(), GlusterError> {
-        let name = &wanted.volume.volume;
-        match step {
-            StorageStep::Probe(address) => {
-                tracing::info!(%address, "storage: taking the host into the GlusterFS pool");
-                self.pool.probe(*address).await
-            }
-            StorageStep::Create(volume) => {
-                let bricks = texts(&volume.bricks);
-                self.intend(&wanted.volume, &bricks).await?;
-                tracing::info!(volume = %name, replica = volume.replica, bricks = bricks.join(","), "storage: creating the volume");
-                self.pool.create(volume).await
-            }
-            StorageStep::Allow { value } => {
-                tracing::info!(volume = %name, allow = value, "storage: setting who may mount the volume");
-                self.pool.set_option(name, "auth.allow", value).await
-            }
-            StorageStep::Start { force } => {
-                let why = if *force { "restarting brick processes that are down" } else { "starting the volume" };
-                tracing::info!(volume = %name, "storage: {why}");
-                self.pool.start(name, *force).await
-            }
-            StorageStep::AddBricks { replica, bricks, force } => {
-                let texts = texts(bricks);
-                self.intend(&wanted.volume, &texts).await?;
-                tracing::info!(volume = %name, replica, bricks = texts.join(","), "storage: adding bricks; existing files are copied in the background");
-                let arbiter = u32::from(wanted.volume.arbiter);
-                self.pool.add_bricks(name, *replica, arbiter, bricks, *force).await?;
-                if wanted.volume.replica as usize == bricks.len() {
-                    self.pool.fix_layout(name).await?;
-                }
-                Ok(())
-            }
-            StorageStep::ForgetIntent => self.record(Command::ClearIntent).await,
-        }
-    }
-
-    /// Records what is about to be tried, before it is.
-    async fn intend(&self, volume: &StorageRecord, bricks: &[String]) -> Result<(), GlusterError> {
-        let intent = StorageIntent { volume: volume.volume.clone(), bricks: bricks.to_vec(), at: self.clock.now() };
-        self.record(Command::RecordIntent { intent }).await
-    }
-
-    async fn record(&self, command: Command) -> Result<(), GlusterError> {
-        self.store.commit(command).await.map(drop).map_err(|error| GlusterError::Refused {
-            command: "(none: the intent must be on disk first)".to_owned(),
-            message: error.to_string(),
-        })
-    }
-
-    fn publish(&self, wanted: &Wanted, view: &PoolView, plan: &StoragePlan) {
-        let volume = view.volume.as_ref();
-        let message = plan.waits.first().map(ToString::to_string).unwrap_or_default();
-        let allowed = volume
-            .and_then(|volume| volume.options.get("auth.allow"))
-            .map(|value| value.split(',').map(str::to_owned).collect())
-            .unwrap_or_default();
-        let next = StorageView {
-            volume_id: volume.map(|volume| volume.id.clone()).unwrap_or_default(),
-            mountable: plan.mountable,
-            allowed,
-            bricks: volume.map(|volume| volume.bricks.clone()).unwrap_or_default(),
-            servers: servers(volume, plan),
-            pool: pool(view, plan),
-            reset: plan.reset.iter().map(ToString::to_string).collect(),
-            message,
-        };
-        self.publish.send_if_modified(|current| {
-            if **current == next {
-                return false;
-            }
-            if current.message != next.message && !next.message.is_empty() {
-                tracing::info!(volume = %wanted.volume.volume, "storage waits: {}", next.message);
-            }
-            if next.mountable && !current.mountable {
-                tracing::info!(volume = %wanted.volume.volume, "storage: the volume is ready to be mounted");
-            }
-            *current = Arc::new(next);
-            true
-        });
-    }
-
-    fn publish_message(&self, line: &str) {
-        self.publish.send_if_modified(|current| {
-            if current.message == line {
-                return false;
-            }
-            *current = Arc::new(StorageView { message: line.to_owned(), ..(**current).clone() });
-            true
-        });
-    }
-}
-
-/// The servers in the pool, and those that are probed next; `None` where an administrator has put servers into it by
-/// name, which is not how nodes are registered.
-fn pool(view: &PoolView, plan: &StoragePlan) -> Option<BTreeSet<String>> {
-    if view.peers.iter().any(|peer| NodeAddress::parse(&peer.hostname).is_err()) {
-        return None;
-    }
-    let probed = plan.steps.iter().filter_map(|step| match step {
-        StorageStep::Probe(address) => Some(address.to_string()),
-        _ => None,
-    });
-    Some(view.peers.iter().map(|peer| peer.hostname.clone()).chain(probed).collect())
-}
-
-/// The hosts of the volume's bricks, or of those that it is about to be made of.
-fn servers(volume: Option<&Volume>, plan: &StoragePlan) -> Vec<String> {
-    let planned = plan.steps.iter().find_map(|step| match step {
-        StorageStep::Create(new) => Some(&new.bricks),
-        _ => None,
-    });
-    let bricks = volume.map(|volume| &volume.bricks).or(planned);
-    bricks.into_iter().flatten().map(|brick| brick.host.clone()).collect()
-}
-
-fn texts(bricks: &[Brick]) -> Vec<String> {
-    bricks.iter().map(Brick::to_string).collect()
 }
 
 /// The new access list, if that is all that is to be done to a volume that is otherwise at rest.

@@ -1,0 +1,87 @@
+//! The loop's hands: looks at the pool, and carries out one step. Deciding is not done here.
+//!
+//! What is about to be tried on bricks is on disk before it is tried: a controller that dies in between knows its own
+//! traces again.
+
+use super::Reconcile;
+use crate::controller::command::{Command, StorageIntent, StorageRecord};
+use crate::controller::storage_plan::{StorageStep, Wanted};
+use crate::providers::gluster::{Brick, BrickStatus, GlusterError, Peer, Volume, VolumeStatus};
+
+impl Reconcile {
+    /// The pool's servers, this host by its registered address.
+    pub(super) async fn peers(&self) -> Result<Vec<Peer>, GlusterError> {
+        let mut peers = self.pool.peers().await?;
+        for peer in &mut peers {
+            if peer.hostname == "localhost" {
+                peer.hostname = self.own_address.to_string();
+            }
+        }
+        Ok(peers)
+    }
+
+    /// The volume, and which of its bricks serve.
+    pub(super) async fn volume(&self, wanted: &Wanted) -> Result<(Option<Volume>, Vec<BrickStatus>), GlusterError> {
+        let Some(volume) = self.pool.volume(&wanted.volume.volume).await? else { return Ok((None, Vec::new())) };
+        let bricks = match volume.status {
+            // The bricks of a volume that does not serve cannot be asked for.
+            VolumeStatus::Created | VolumeStatus::Stopped => Vec::new(),
+            VolumeStatus::Started => self.pool.brick_status(&volume).await?,
+        };
+        Ok((Some(volume), bricks))
+    }
+
+    pub(super) async fn apply(&self, wanted: &Wanted, step: &StorageStep) -> Result<(), GlusterError> {
+        let name = &wanted.volume.volume;
+        match step {
+            StorageStep::Probe(address) => {
+                tracing::info!(%address, "storage: taking the host into the GlusterFS pool");
+                self.pool.probe(*address).await
+            }
+            StorageStep::Create(volume) => {
+                let bricks = texts(&volume.bricks);
+                self.intend(&wanted.volume, &bricks).await?;
+                tracing::info!(volume = %name, replica = volume.replica, bricks = bricks.join(","), "storage: creating the volume");
+                self.pool.create(volume).await
+            }
+            StorageStep::Allow { value } => {
+                tracing::info!(volume = %name, allow = value, "storage: setting who may mount the volume");
+                self.pool.set_option(name, "auth.allow", value).await
+            }
+            StorageStep::Start { force } => {
+                let why = if *force { "restarting brick processes that are down" } else { "starting the volume" };
+                tracing::info!(volume = %name, "storage: {why}");
+                self.pool.start(name, *force).await
+            }
+            StorageStep::AddBricks { replica, bricks, force } => {
+                let texts = texts(bricks);
+                self.intend(&wanted.volume, &texts).await?;
+                tracing::info!(volume = %name, replica, bricks = texts.join(","), "storage: adding bricks; existing files are copied in the background");
+                let arbiter = u32::from(wanted.volume.arbiter);
+                self.pool.add_bricks(name, *replica, arbiter, bricks, *force).await?;
+                if wanted.volume.replica as usize == bricks.len() {
+                    self.pool.fix_layout(name).await?;
+                }
+                Ok(())
+            }
+            StorageStep::ForgetIntent => self.record(Command::ClearIntent).await,
+        }
+    }
+
+    /// Records what is about to be tried, before it is.
+    async fn intend(&self, volume: &StorageRecord, bricks: &[String]) -> Result<(), GlusterError> {
+        let intent = StorageIntent { volume: volume.volume.clone(), bricks: bricks.to_vec(), at: self.clock.now() };
+        self.record(Command::RecordIntent { intent }).await
+    }
+
+    async fn record(&self, command: Command) -> Result<(), GlusterError> {
+        self.store.commit(command).await.map(drop).map_err(|error| GlusterError::Refused {
+            command: "(none: the intent must be on disk first)".to_owned(),
+            message: error.to_string(),
+        })
+    }
+}
+
+fn texts(bricks: &[Brick]) -> Vec<String> {
+    bricks.iter().map(Brick::to_string).collect()
+}
