@@ -13,6 +13,7 @@
 //! (`before-commit`). A point returns an `io::Error`, which every caller has a place for already; no error type knows of
 //! the points.
 
+#[cfg(not(feature = "failpoints"))]
 use std::io;
 
 /// Passes the point, unless a test wants otherwise.
