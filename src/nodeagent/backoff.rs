@@ -21,7 +21,7 @@ impl Backoff {
     /// For a controller that cannot be reached: it may be about to start.
     #[must_use]
     pub fn unreachable() -> Self {
-        Self::between(Duration::from_millis(100), Duration::from_secs(30))
+        Self::between(Duration::from_millis(50), Duration::from_secs(30))
     }
 
     fn between(first: Duration, most: Duration) -> Self {

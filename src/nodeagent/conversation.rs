@@ -1,8 +1,8 @@
 //! Asking the controller until its answer is good enough: waits as it says, backs off when it says nothing, and logs
 //! only what changes (S2-63).
 //!
-//! The first question is answered at once, so that the reason for waiting is known; the following ones may be held
-//! back by the controller until there is news.
+//! The first question that gets through is answered at once, so that the reason for waiting is known, and what can be
+//! begun meanwhile; the following ones may be held back by the controller until there is news.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,8 @@ impl Conversation {
                 });
             }
             tokio::time::sleep(short.pause).await;
-            hold = HOLD.min(left - short.pause);
+            // Who has heard nothing yet has nothing to begin with.
+            hold = if short.error.is_some() { Duration::ZERO } else { HOLD.min(left - short.pause) };
         }
     }
 }

@@ -104,6 +104,16 @@ async fn a_locked_or_broken_swarm_is_refused() {
 /// While the Swarm has no leader the shared volume goes on, and the Swarm is joined when it is back.
 #[tokio::test]
 async fn storage_does_not_wait_for_the_swarm() {
+    the_volume_is_mounted_before_the_swarm_is_back(false).await;
+}
+
+/// The same for a host that was there before the controller.
+#[tokio::test]
+async fn storage_does_not_wait_for_the_swarm_where_the_controller_came_late() {
+    the_volume_is_mounted_before_the_swarm_is_back(true).await;
+}
+
+async fn the_volume_is_mounted_before_the_swarm_is_back(controller_late: bool) {
     let mut world = World::started(4, Settings::default()).await;
     for host in &world.hosts[1..3] {
         host.join(Some(Role::Manager), DEADLINE).await.unwrap();
@@ -111,9 +121,16 @@ async fn storage_does_not_wait_for_the_swarm() {
     for host in &world.hosts[1..3] {
         host.engine.set_connected(false);
     }
-    world.restart().await;
+    world.stop().await;
+    if !controller_late {
+        world.start().await;
+    }
     let host = world.hosts[3].clone();
     let joining = tokio::spawn(async move { join(&host).await });
+    if controller_late {
+        world.turn_away(1).await;
+        world.start().await;
+    }
     let mounted = async || world.hosts[3].hand.mounted(&crate::world::mount_point());
     crate::world::until("the volume is mounted", mounted).await;
     assert_eq!(world.hosts[3].engine.inspect().await.unwrap().state, LocalState::Inactive);
