@@ -6,6 +6,7 @@ mod architecture;
 mod binary;
 mod cluster;
 mod controller;
+mod controller_faults;
 mod fakes;
 mod gluster_contract;
 mod join;

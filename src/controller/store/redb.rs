@@ -19,6 +19,7 @@ use ::redb::{
 
 use super::medium::Medium;
 use super::{FORMAT, OpenMedium, seal};
+use crate::failpoint;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const JOURNAL: TableDefinition<u64, &[u8]> = TableDefinition::new("journal");
@@ -177,7 +178,7 @@ impl Disk {
             for (key, record) in (first..).zip(records) {
                 journal.insert(key, record)?;
             }
-            Ok(())
+            Ok(failpoint::pass_blocking("after-insert")?)
         })
     }
 
@@ -227,10 +228,14 @@ impl Disk {
     }
 
     fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), ::redb::Error>) -> Result<(), DiskError> {
+        let reach = |point| failpoint::pass_blocking(point).map_err(failed);
+        reach("before-begin")?;
         let mut transaction = self.database.begin_write().map_err(failed)?;
         transaction.set_quick_repair(true);
         change(&transaction).map_err(failed)?;
-        transaction.commit().map_err(failed)
+        reach("before-commit")?;
+        transaction.commit().map_err(failed)?;
+        reach("after-commit")
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::directory::{self, Lock};
 use super::redb::{Disk, DiskError, Extent};
 use super::{CommitError, Committed, Machine, OpenError, Shared, Store, StoreOptions};
+use crate::failpoint;
 use loading::{LoadError, create, load, open_error, take_changes};
 
 /// From how many commands at once on it pays to wait for more.
@@ -222,6 +223,10 @@ impl<M: Machine> Writer<M> {
         }
         // Before the answers: who has one finds its sequence here.
         self.changed.send_replace(self.extent.last);
+        if failpoint::pass_blocking("before-reply").is_err() {
+            // Whoever waits learns nothing, as if the process had ended here.
+            return;
+        }
         for (answer, committed) in answers {
             answer.send(Ok(committed)).ok();
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{binary, json, stderr, text};
 
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Served {
     child: Child,
     address: SocketAddr,
-    directory: tempfile::TempDir,
+    directory: Arc<TempDir>,
     said: Arc<Mutex<String>>,
 }
 
@@ -30,7 +31,16 @@ impl Served {
 
     /// The same beside the Docker behind that socket, with these variables in its environment.
     pub(crate) fn beside(docker: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::again(Arc::new(tempfile::tempdir().unwrap()), docker, variables, arguments)
+    }
+
+    /// The same in the directory of one that ran before.
+    pub(crate) fn again(
+        directory: Arc<TempDir>,
+        docker: &Path,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
         let path = |name: &str| directory.path().join(name);
         let (state, socket) = (path("state"), path("socket"));
         let fixed = ["master", "serve", "--listen", "127.0.0.1:0", "--advertise-addr", "127.0.0.1"];
@@ -86,6 +96,27 @@ impl Served {
 
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Where its state and its socket are.
+    pub(crate) fn directory(&self) -> Arc<TempDir> {
+        Arc::clone(&self.directory)
+    }
+
+    /// Ends it as a crash does, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// How it ended by itself.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        let since = std::time::Instant::now();
+        while self.is_alive() {
+            assert!(since.elapsed() < PATIENCE, "it goes on: {}", self.said());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.child.wait().unwrap()
     }
 
     /// Ends it as systemd does.
