@@ -30,7 +30,7 @@ pub use proof::{Proof, ProvenKey, Subject, Validity};
 pub use role::{Role, RoleError};
 pub use secret::Secret;
 pub use token::{JoinToken, JoinTokenError, ShortId, ShortIdError, TokenSecret};
-pub use volume::{VolumeName, VolumeNameError};
+pub use volume::{BRICK_FULL_PERCENT, VolumeName, VolumeNameError};
 
 /// Implements `Display`, `FromStr`-based serde and `as_str` for a newtype over `String` whose constructor is `parse`.
 macro_rules! text_newtype {

@@ -328,7 +328,25 @@ fn host(refusals: Vec<Refusal>) -> Failure {
             "brick-on-root",
             "mount a disk at `/data`; or allow it with `--allow-root-brick` on the master (`master serve`); `--disable-glusterfs` joins without storage",
         ),
-        Some(Refusal::MountPointTaken { .. } | Refusal::MountPointHasFiles(_)) => (
+        Some(Refusal::BrickLost(_)) => (
+            Exit::StorageUnsafe,
+            "brick-lost",
+            "nothing was made in its place: if the brick's disk is not mounted (`findmnt`), mount it and join again; if its data is gone, the other copies fill an empty one again after `gluster volume reset-brick VOLUME HOST:BRICK start`, then the same with `HOST:BRICK commit force`",
+        ),
+        Some(Refusal::BrickFull { .. }) => (
+            Exit::StorageUnsafe,
+            "brick-full",
+            "no brick was put there; make room, or mount a larger disk at `/data`; `--disable-glusterfs` joins without storage",
+        ),
+        Some(Refusal::Storage { code, .. }) => {
+            let exit = if code == "old-glusterfs" { Exit::Incompatible } else { Exit::ForeignStorage };
+            let (code, hint) = (
+                code.clone(),
+                "nothing was changed; once it is seen to, join again; `--disable-glusterfs` joins without storage",
+            );
+            return Failure::new(exit, JoinError::Host(refusals)).reason(code).hint(hint);
+        }
+        Some(Refusal::MountPointTaken { .. } | Refusal::MountPointHasFiles { .. }) => (
             Exit::StorageUnsafe,
             "mount-point-taken",
             "move what is there, or choose another place with `--mount` on the master",

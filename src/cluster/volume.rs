@@ -6,6 +6,9 @@ use super::text_newtype;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VolumeName(String);
 
+/// A brick on a file system that is fuller than this is warned of, and none is put onto such a one.
+pub const BRICK_FULL_PERCENT: u8 = 90;
+
 /// Why a text is not a volume name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::{
     BrickPath, Hostname, KeyFingerprint, MountPoint, NodeAddress, NodeId, ProfileName, Role, ShortId, VolumeName,
 };
-use crate::protocol::registration::{Facts, NodeReport};
+use crate::protocol::registration::{Addendum, Facts, NodeReport};
 
 /// One change to the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,25 @@ pub enum Command {
     RevokeAdmin {
         name: String,
         at: Timestamp,
+    },
+    /// A change to the volume is about to be tried. What was intended before, and was not seen to be complete, stays on
+    /// record beside it.
+    Intend {
+        intent: StorageIntent,
+        /// Whether the directory layout is to be spread over the volume's sets afterwards.
+        layout: bool,
+    },
+    /// These bricks need no record any more: they were seen in the volume.
+    ForgetBricks {
+        bricks: Vec<String>,
+    },
+    /// The directory layout is spread over all sets.
+    LayoutSpread,
+    /// What a node found on its host, with what reports did not say when [`Report`](Self::Report) was written.
+    Observe {
+        id: NodeId,
+        report: NodeReport,
+        more: Addendum,
     },
 }
 

@@ -1,7 +1,7 @@
 //! What `master status` and `node list` show: the state of the cluster and its nodes as JSON values. Pure but for the
 //! counters it reads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -144,6 +144,7 @@ pub fn status(
             "Replica": storage.replica,
             "Arbiter": storage.arbiter,
             "Usable": view.mountable,
+            "State": volume_state(view),
             "Bricks": cut(bricks, PAGE as usize, STATUS_BYTES),
             "BricksTotal": view.bricks.len(),
             "Allowed": cut(allowed, PAGE as usize, STATUS_BYTES),
@@ -173,6 +174,26 @@ pub fn status(
             "RepliesHeldBack": counters.parked.load(Ordering::Relaxed),
         },
     })
+}
+
+/// How the volume is, in one word: `degraded` is one that serves and has something to be seen to.
+fn volume_state(view: &StorageView) -> &'static str {
+    match (view.mountable, view.message.is_empty()) {
+        (true, true) => "usable",
+        (true, false) => "degraded",
+        (false, _) => "not-usable",
+    }
+}
+
+/// What a node said is not as it should be, or what its report shows.
+fn finding(node: &NodeRecord, view: &StorageView) -> String {
+    let servers = view.servers.iter().collect::<BTreeSet<_>>().len();
+    let known = node.more.boot_servers as usize;
+    if !node.report.finding.is_empty() || !node.report.mounted || known == 0 || known >= servers {
+        return node.report.finding.clone();
+    }
+    // It joined when there were fewer, and writes down the others when it joins again.
+    format!("it knows {known} of {servers} servers to mount from when it boots: `clusterctl node join` there")
 }
 
 /// One page of nodes by id, after the id `after`.
@@ -247,7 +268,7 @@ fn row(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>) -> Val
         "SwarmNodeId": member.map(|member| member.swarm_node_id.as_str()),
         "Storage": storage,
         "Mounted": node.report.mounted,
-        "Finding": node.report.finding,
+        "Finding": finding(node, around.view),
         "Registered": node.registered_at,
         "Revision": node.revision,
         "Client": if node.keyed { "clusterctl" } else { "legacy" },

@@ -4,7 +4,7 @@
 //! whole state and does what it calls for, and the next round is the retry. It alone changes pool and volume, one
 //! change at a time. When nothing is unfinished it writes nothing and looks at the pool every five minutes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +17,6 @@ use super::reply::StorageView;
 use super::state::{ClusterState, StorageRole};
 use super::storage_plan::{self, Candidate, PoolView, StoragePlan, StorageStep, StorageWait, Wanted};
 use super::store::Store;
-use crate::causes::chain;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
 use crate::providers::gluster::{Brick, GlusterError, NewVolume, StoragePool};
@@ -25,8 +24,10 @@ use crate::providers::gluster::{Brick, GlusterError, NewVolume, StoragePool};
 mod pool;
 mod publish;
 mod seen;
+mod trouble;
 
 use seen::{BELIEVED, REPORTS_DUE, RESTART_PAUSE, Seen, Stale, UNREACHABLE_FOR};
+use trouble::trouble;
 
 /// What the loop works with.
 pub struct Reconcile {
@@ -47,6 +48,9 @@ pub struct Reconcile {
 /// How long to wait after a round that left something unfinished, growing by half.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// The same where the pool is at something else, which it tells at once.
+const BUSY_FIRST: Duration = Duration::from_millis(200);
+const BUSY_MOST: Duration = Duration::from_secs(5);
 /// A pool at rest is looked at after this long even if nobody asks: somebody may have stopped the volume by hand.
 const AUDIT: Duration = Duration::from_secs(300);
 
@@ -68,9 +72,15 @@ impl Reconcile {
         let mut seen = Seen::default();
         loop {
             let round = match self.round(&mut seen).await {
-                Ok(round) => round,
+                Ok(round) => {
+                    seen.note_busy(None);
+                    round
+                }
                 Err(error) => {
-                    let line = chain(&error);
+                    let line = trouble(&error, seen.note_busy(Some(&error)));
+                    if matches!(error, GlusterError::Busy) {
+                        pause = pause.clamp(BUSY_FIRST, BUSY_MOST);
+                    }
                     if line != last_line {
                         tracing::warn!("storage: {line}");
                         last_line.clone_from(&line);
@@ -113,7 +123,7 @@ impl Reconcile {
 
     async fn round(&self, seen: &mut Seen) -> Result<Round, GlusterError> {
         seen.unreachable.retain(|_, at| at.elapsed() < UNREACHABLE_FOR);
-        let Some(mut wanted) = self.wanted(&seen.unreachable) else {
+        let Some(mut wanted) = self.wanted(seen) else {
             self.look_again.store(false, Ordering::Relaxed);
             return Ok(Round::Settled(None));
         };
@@ -139,6 +149,7 @@ impl Reconcile {
             return Ok(Round::Again);
         }
         let view = self.look(&wanted, seen).await?;
+        seen.note_servers(&view);
         let plan = storage_plan::plan(&wanted, &view, self.clock.now());
         self.publish(&wanted, &view, &plan);
         if plan.steps.is_empty() {
@@ -146,6 +157,8 @@ impl Reconcile {
             let settled = waits_for_nodes(&plan);
             if !settled {
                 seen.stale = if view.volume.is_none() { Stale::Peers } else { Stale::Volume };
+            } else {
+                self.look_at_levels(&view, seen).await;
             }
             seen.view = Some(view);
             return Ok(if settled { Round::Settled(storage_plan::wake_at(&plan)) } else { Round::Unfinished });
@@ -153,7 +166,7 @@ impl Reconcile {
         let round = self.carry_out(&wanted, &plan, &view, seen).await?;
         let probes = plan.steps.iter().filter(|step| matches!(step, StorageStep::Probe(_))).count();
         seen.stale = match plan.steps.as_slice() {
-            [StorageStep::ForgetIntent] => Stale::Nothing,
+            [StorageStep::ForgetBricks(_)] => Stale::Nothing,
             _ if probes > 0 => Stale::Peers,
             _ => Stale::Volume,
         };
@@ -165,22 +178,28 @@ impl Reconcile {
     /// The pool and the volume as they are, from what was seen before as far as that still holds.
     async fn look(&self, wanted: &Wanted, seen: &mut Seen) -> Result<PoolView, GlusterError> {
         let stale = std::mem::take(&mut seen.stale);
-        let believed = seen.at.is_some_and(|at| at.elapsed() < BELIEVED);
-        match (seen.view.take(), stale) {
-            (Some(view), Stale::Nothing) if believed || is_settled(wanted, &view, self.clock.now()) => Ok(view),
-            (Some(view), Stale::Peers) if believed => Ok(PoolView { peers: self.peers().await?, ..view }),
+        let younger_than = |age: Duration| seen.at.is_some_and(|at| at.elapsed() < age);
+        let (believed, recent) = (younger_than(BELIEVED), younger_than(AUDIT));
+        let view = match (seen.view.take(), stale) {
+            // However often the loop is woken, everything is looked at now and then.
+            (Some(view), Stale::Nothing) if believed || (recent && is_settled(wanted, &view, self.clock.now())) => {
+                return Ok(view);
+            }
+            (Some(view), Stale::Peers) if believed => PoolView { peers: self.peers().await?, ..view },
             (Some(view), Stale::Volume) if believed => {
                 let (volume, bricks) = self.volume(wanted).await?;
-                Ok(PoolView { peers: view.peers, volume, bricks })
+                PoolView { volume, bricks, ..view }
             }
             _ => {
                 let at = Instant::now();
                 let (peers, volume) = tokio::join!(self.peers(), self.volume(wanted));
                 let (peers, (volume, bricks)) = (peers?, volume?);
                 seen.at = Some(at);
-                Ok(PoolView { peers, volume, bricks })
+                PoolView { peers, volume, bricks, ..PoolView::default() }
             }
-        }
+        };
+        let identities = self.identities(&view.peers).await;
+        Ok(PoolView { identities, ..view })
     }
 
     /// Carries out the steps. A probe that fails is remembered and stops nothing else.
@@ -194,12 +213,14 @@ impl Reconcile {
         let mut trouble = None;
         let mut put_off = false;
         for step in &plan.steps {
-            if let StorageStep::Create(NewVolume { bricks, .. }) | StorageStep::AddBricks { bricks, .. } = step
-                && (seen.marked_at.is_some_and(|at| at.elapsed() < REPORTS_DUE)
-                    || !self.know_each_other(view, bricks).await?)
-            {
-                put_off = true;
-                break;
+            if let StorageStep::Create(NewVolume { bricks, .. }) | StorageStep::AddBricks { bricks, .. } = step {
+                let marked = seen.marked_at.is_some_and(|at| at.elapsed() < REPORTS_DUE);
+                let apart = !marked && !self.know_each_other(view, bricks).await?;
+                seen.note_apart(apart);
+                if marked || apart {
+                    put_off = true;
+                    break;
+                }
             }
             if matches!(step, StorageStep::Start { force: true }) {
                 if seen.restarted.is_some_and(|at| at.elapsed() < RESTART_PAUSE) {
@@ -208,9 +229,11 @@ impl Reconcile {
                 seen.restarted = Some(Instant::now());
             }
             match (self.apply(wanted, step).await, step) {
+                (Ok(()), StorageStep::Probe(address)) => seen.probed(*address, Ok(())),
                 (Ok(()), _) => {}
                 (Err(error), StorageStep::Probe(address)) => {
-                    seen.unreachable.insert(*address, Instant::now());
+                    let why = self.why_declined(*address, &error, view).await;
+                    seen.probed(*address, Err(why));
                     trouble = Some(error);
                 }
                 (Err(error), _) => {
@@ -255,7 +278,7 @@ impl Reconcile {
     }
 
     /// What the volume is to be; `None` if storage is off.
-    fn wanted(&self, unreachable: &HashMap<NodeAddress, Instant>) -> Option<Wanted> {
+    fn wanted(&self, seen: &Seen) -> Option<Wanted> {
         self.store.read(|state| {
             let volume = state.storage()?.clone();
             let mut nodes: Vec<_> = state.nodes().filter(|node| node.storage != StorageRole::None).collect();
@@ -269,11 +292,13 @@ impl Reconcile {
                     prepared: node.report.brick_ready || !node.keyed,
                     mark: node.report.brick_mark.clone(),
                     registered_at: node.registered_at,
-                    unreachable: unreachable.contains_key(&node.address),
+                    reach: seen.reach(node.address),
+                    refused: node.more.refused,
                 })
                 .collect();
-            let allowed: BTreeSet<String> = if self.allowed_networks.is_empty() {
-                nodes.iter().map(|node| node.address.to_string()).collect()
+            let by_network = !self.allowed_networks.is_empty();
+            let allowed: BTreeSet<String> = if !by_network {
+                nodes.iter().filter(|node| !node.more.refused).map(|node| node.address.to_string()).collect()
             } else {
                 self.allowed_networks.iter().map(ToString::to_string).collect()
             };
@@ -282,9 +307,12 @@ impl Reconcile {
                 volume,
                 candidates,
                 allowed,
+                by_network,
                 settle: self.settle,
                 prepared_since: None,
-                intent: state.intent().cloned(),
+                intents: state.intents().to_vec(),
+                apart: seen.apart(),
+                layout_due: state.layout_due(),
                 served_before,
             })
         })
@@ -314,8 +342,11 @@ fn waits_for_nodes(plan: &StoragePlan) -> bool {
         | StorageWait::Settling { .. }
         | StorageWait::IncompleteSet { .. }
         | StorageWait::UnregisteredBricks(_)
+        | StorageWait::BricksFull(_)
         | StorageWait::MarkedBricks(_) => true,
         StorageWait::PeersNotConnected(_)
+        | StorageWait::ServersRefused(_)
+        | StorageWait::ServersApart(_)
         | StorageWait::OtherVolume { .. }
         | StorageWait::StoppedByOperator
         | StorageWait::BricksOffline(_) => false,

@@ -1,10 +1,11 @@
 //! From decisions to the reply. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{StorageRecord, Thresholds};
 use super::gate::Gate;
 use super::state::{NodeRecord, RoleCounts, StorageRole};
+use super::storage_plan::StorageRefusal;
 use crate::cluster::{OverlayConfig, OverlayKind};
 use crate::protocol::reply::{Counts, Reason, Reply, Status};
 use crate::providers::gluster::Brick;
@@ -50,6 +51,10 @@ pub struct StorageView {
     pub reset: BTreeSet<String>,
     /// What is waited for; empty if nothing is.
     pub message: String,
+    /// Why hosts are not served, by address.
+    pub refusals: BTreeMap<String, StorageRefusal>,
+    /// Why nobody is.
+    pub refused: Option<StorageRefusal>,
 }
 
 /// Everything that a reply to a registered node is made of.
@@ -148,7 +153,11 @@ fn storage_words(reply: &mut Reply, answer: &Answer<'_>) {
     let complete = node.keyed || node.storage != StorageRole::Brick || inside;
     let allowed = may_mount(&view.allowed, node.address.ip());
     reply.gluster_ready = view.mountable && allowed && complete;
-    if !reply.gluster_ready {
+    let refusal = view.refusals.get(&own.host).filter(|_| node.storage == StorageRole::Brick);
+    if let Some(refusal) = view.refused.as_ref().or(refusal) {
+        reply.gluster_code = refusal.code.to_owned();
+        reply.gluster_message.clone_from(&refusal.message);
+    } else if !reply.gluster_ready {
         reply.gluster_message = if !view.message.is_empty() {
             view.message.clone()
         } else if !allowed && !view.volume_id.is_empty() {

@@ -10,8 +10,10 @@ use jiff::Timestamp;
 
 use super::command::{Command, StorageIntent, StorageRecord, SwarmRecord, Thresholds};
 use crate::cluster::{Hostname, NodeAddress, NodeId, ShortId};
+use crate::protocol::registration::Addendum;
 
 mod admins;
+mod intents;
 mod nodes;
 mod records;
 mod removed;
@@ -19,6 +21,7 @@ mod requests;
 mod tokens;
 
 pub use admins::{AdminRecord, MAX_ADMINS};
+pub use intents::MAX_INTENTS;
 pub use nodes::{NodeRecord, REPLACEABLE_FOR, RoleCounts, StorageRole};
 pub use removed::{MAX_TOMBSTONES, Tombstone};
 pub use requests::{MAX_REQUESTS, MAX_REQUESTS_OF_ADDRESS, REQUESTS_KEPT, RequestRecord, RequestStatus};
@@ -72,7 +75,9 @@ pub struct ClusterState {
     swarm: Option<SwarmRecord>,
     storage: Option<StorageRecord>,
     latch: Option<Thresholds>,
-    intent: Option<StorageIntent>,
+    /// Changes of the volume that were about to be tried and were not seen to be complete, the oldest first.
+    intents: Vec<StorageIntent>,
+    layout_due: bool,
     nodes: BTreeMap<NodeId, NodeRecord>,
     by_hostname: HashMap<Hostname, NodeId>,
     by_address: HashMap<NodeAddress, NodeId>,
@@ -108,11 +113,6 @@ impl ClusterState {
         self.latch
     }
 
-    #[must_use]
-    pub fn intent(&self) -> Option<&StorageIntent> {
-        self.intent.as_ref()
-    }
-
     /// The sequence of the last command that changed something.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -134,10 +134,10 @@ impl ClusterState {
             Command::ConfigureStorage { storage } => self.set(sequence, |state| &mut state.storage, storage.clone()),
             Command::Register { node, at } => self.register(sequence, node, *at),
             Command::Deregister { id, at: _ } => self.drop_node(id, sequence),
-            Command::Report { id, report } => self.report(sequence, id, report),
+            Command::Report { id, report } => self.report(sequence, id, report, Addendum::default()),
             Command::LatchGate { thresholds } => self.set(sequence, |state| &mut state.latch, Some(*thresholds)),
-            Command::RecordIntent { intent } => self.set(sequence, |state| &mut state.intent, Some(intent.clone())),
-            Command::ClearIntent => self.set(sequence, |state| &mut state.intent, None),
+            Command::RecordIntent { intent } => self.set(sequence, |state| &mut state.intents, vec![intent.clone()]),
+            Command::ClearIntent => self.set(sequence, |state| &mut state.intents, Vec::new()),
             Command::Admit { node, warrant, key, at } => self.admit(sequence, node, warrant, *key, *at),
             Command::Remove { id, at } => self.remove(sequence, id, *at),
             Command::AllowReplacement { id, at } => self.allow_replacement(sequence, id, *at),
@@ -147,6 +147,10 @@ impl ClusterState {
             Command::DecideRequest { id, decision, at } => self.decide_request(sequence, id, decision, *at),
             Command::CreateAdmin { name, key, at } => self.create_admin(sequence, name, *key, *at),
             Command::RevokeAdmin { name, at } => self.revoke_admin(sequence, name, *at),
+            Command::Intend { intent, layout } => self.intend(sequence, intent, *layout),
+            Command::ForgetBricks { bricks } => self.forget_bricks(sequence, bricks),
+            Command::LayoutSpread => self.set(sequence, |state| &mut state.layout_due, false),
+            Command::Observe { id, report, more } => self.report(sequence, id, report, *more),
         }
     }
 

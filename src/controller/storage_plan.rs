@@ -4,17 +4,21 @@
 //! count of 2; a set with an arbiter is made at once, never grown into; a volume that is not what the registered
 //! nodes say is left alone; and a volume is served to nobody who is not registered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::command::{StorageIntent, StorageRecord};
-use crate::cluster::{BrickPath, Hostname, NodeAddress};
+use crate::cluster::{BRICK_FULL_PERCENT, BrickPath, Hostname, NodeAddress};
 use crate::providers::gluster::{Brick, BrickStatus, NewVolume, Peer, Volume, VolumeStatus};
 
+mod servers;
 mod wait;
 
+pub use servers::{Apart, Declined, Reach, StorageRefusal};
 pub use wait::StorageWait;
+
+use servers::{judge_servers, may_take_a_turn, other_volume};
 
 /// A node that keeps a brick ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +31,10 @@ pub struct Candidate {
     /// The volume id that the directory is marked with; empty if it is not.
     pub mark: String,
     pub registered_at: Timestamp,
-    /// GlusterFS on this host could not reach it a moment ago.
-    pub unreachable: bool,
+    /// What is known of its GlusterFS beside the pool's own list.
+    pub reach: Reach,
+    /// It said that it belongs to something else: it is given nothing that it does not hold already.
+    pub refused: bool,
 }
 
 /// What the volume is to be.
@@ -39,12 +45,18 @@ pub struct Wanted {
     pub candidates: Vec<Candidate>,
     /// Everybody who may mount: registered addresses, or the configured networks. Sorted.
     pub allowed: BTreeSet<String>,
+    /// `allowed` are networks.
+    pub by_network: bool,
     /// How long to wait for a whole set before a volume of one brick is made.
     pub settle: SignedDuration,
     /// When the first brick was seen to be ready. Nodes may have registered long before they were told to prepare one.
     pub prepared_since: Option<Timestamp>,
-    /// A change that was about to be tried and was not seen to be complete.
-    pub intent: Option<StorageIntent>,
+    /// Changes that were about to be tried and were not seen to be complete.
+    pub intents: Vec<StorageIntent>,
+    /// For how long new servers have not known each other yet, if somebody found that.
+    pub apart: Option<Apart>,
+    /// Whole sets were added, and the directory layout was not seen to be spread over them.
+    pub layout_due: bool,
     /// Somebody has mounted the volume before: then it need not be whole to be mounted again.
     pub served_before: bool,
 }
@@ -56,6 +68,8 @@ pub struct PoolView {
     pub volume: Option<Volume>,
     /// Seen only while the volume is started.
     pub bricks: Vec<BrickStatus>,
+    /// The identities that rejected servers have now, by the names under which the pool knows them.
+    pub identities: BTreeMap<String, String>,
 }
 
 /// One change of pool or volume.
@@ -74,8 +88,10 @@ pub enum StorageStep {
         bricks: Vec<Brick>,
         force: bool,
     },
-    /// Nothing of the intended change is missing any more.
-    ForgetIntent,
+    /// Directories reach the sets that were added.
+    FixLayout,
+    /// These bricks of intended changes are in the volume.
+    ForgetBricks(Vec<String>),
 }
 
 /// What to do next, and what is waited for.
@@ -87,15 +103,25 @@ pub struct StoragePlan {
     pub mountable: bool,
     /// Nodes whose brick carries the mark of a create that came to nothing.
     pub reset: Vec<NodeAddress>,
+    /// Why hosts are not served.
+    pub refusals: BTreeMap<NodeAddress, StorageRefusal>,
+    /// Why nobody is.
+    pub refused: Option<StorageRefusal>,
 }
 
 /// Plans the next changes.
 #[must_use]
 pub fn plan(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan {
+    let mut plan = StoragePlan::default();
+    judge_servers(&mut plan, wanted, view);
     match &view.volume {
-        None => plan_create(wanted, view, now),
-        Some(volume) => plan_existing(wanted, view, volume),
+        None => plan_create(&mut plan, wanted, view, now),
+        Some(volume) => plan_existing(&mut plan, wanted, view, volume),
     }
+    // After what the volume needs: such a server most likely says the same again.
+    let again = |candidate: &&Candidate| matches!(candidate.reach, Reach::Declined { ask_again: true, .. });
+    plan.steps.extend(wanted.candidates.iter().filter(again).map(|candidate| StorageStep::Probe(candidate.address)));
+    plan
 }
 
 /// The next time at which the plan changes by itself.
@@ -107,10 +133,13 @@ pub fn wake_at(plan: &StoragePlan) -> Option<Timestamp> {
         | StorageWait::Unprepared(_)
         | StorageWait::IncompleteSet { .. }
         | StorageWait::PeersNotConnected(_)
+        | StorageWait::ServersRefused(_)
+        | StorageWait::ServersApart(_)
         | StorageWait::MarkedBricks(_)
         | StorageWait::OtherVolume { .. }
         | StorageWait::UnregisteredBricks(_)
         | StorageWait::StoppedByOperator
+        | StorageWait::BricksFull(_)
         | StorageWait::BricksOffline(_) => None,
     })
 }
@@ -119,24 +148,24 @@ pub fn wake_at(plan: &StoragePlan) -> Option<Timestamp> {
 fn answers(candidate: &Candidate, view: &PoolView) -> bool {
     let address = candidate.address.to_string();
     let peer = view.peers.iter().find(|peer| peer.hostname == address);
-    !candidate.unreachable && peer.is_none_or(Peer::usable)
+    candidate.reach != Reach::Unreachable && peer.is_none_or(Peer::usable)
 }
 
 fn brick_of(candidate: &Candidate, path: &BrickPath) -> Brick {
     Brick::at(candidate.address, path)
 }
 
-fn plan_create(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan {
-    let mut plan = StoragePlan::default();
+fn plan_create(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, now: Timestamp) {
     let set = wanted.volume.replica as usize;
-    if wanted.candidates.is_empty() {
+    let mut order: Vec<&Candidate> =
+        wanted.candidates.iter().filter(|candidate| may_take_a_turn(candidate, view)).collect();
+    if order.is_empty() {
         plan.waits.push(StorageWait::NoBricks);
-        return plan;
+        return;
     }
-    let registered = wanted.candidates.iter().map(|candidate| candidate.registered_at);
+    let registered = order.iter().map(|candidate| candidate.registered_at);
     let newest = registered.chain(wanted.prepared_since).max().unwrap_or(now);
     let until = newest.checked_add(wanted.settle).unwrap_or(now);
-    let mut order: Vec<&Candidate> = wanted.candidates.iter().collect();
     if now >= until {
         // A node that died, before its brick was ready or after, does not hold up the others.
         order.sort_by_key(|candidate| !candidate.prepared || !answers(candidate, view));
@@ -162,12 +191,13 @@ fn plan_create(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan 
     }
     // Where a whole set is in sight, its hosts are probed already.
     let to_probe: &[&Candidate] = if chosen.len() >= set { &chosen } else { bricks };
-    if !probe_missing(&mut plan, to_probe, view) || bricks.is_empty() {
-        return plan;
+    if !probe_missing(plan, to_probe, view) || bricks.is_empty() {
+        return;
     }
-    if wait_for_marked(&mut plan, wanted, bricks) {
-        return plan;
+    if wait_for_marked(plan, wanted, bricks) {
+        return;
     }
+    plan.waits.extend(wanted.apart.map(StorageWait::ServersApart));
     plan.steps.push(StorageStep::Create(NewVolume {
         name: wanted.volume.volume.clone(),
         replica: if bricks.len() == 1 { 1 } else { wanted.volume.replica },
@@ -176,13 +206,20 @@ fn plan_create(wanted: &Wanted, view: &PoolView, now: Timestamp) -> StoragePlan 
         force: wanted.volume.allow_root_brick,
     }));
     // The access list before the start, so that the volume is never open to everybody.
-    plan.steps.push(StorageStep::Allow { value: access_list(wanted) });
+    plan.steps.push(StorageStep::Allow { value: joined(&wanted.allowed) });
     plan.steps.push(StorageStep::Start { force: false });
-    plan
 }
 
-fn access_list(wanted: &Wanted) -> String {
-    wanted.allowed.iter().cloned().collect::<Vec<_>>().join(",")
+fn joined(addresses: &BTreeSet<String>) -> String {
+    addresses.iter().cloned().collect::<Vec<_>>().join(",")
+}
+
+/// Who may mount. A host that belongs to something else by now and holds a brick has the data anyway; without its own
+/// mount nothing would be safer.
+fn access_list(wanted: &Wanted, volume: &Volume) -> BTreeSet<String> {
+    let holds = |candidate: &&Candidate| volume.bricks.contains(&brick_of(candidate, &wanted.volume.brick));
+    let kept = wanted.candidates.iter().filter(|candidate| candidate.refused && !wanted.by_network).filter(holds);
+    wanted.allowed.iter().cloned().chain(kept.map(|candidate| candidate.address.to_string())).collect()
 }
 
 /// Adds a probe for each host that is not in the pool, and a wait for those that are not connected; says whether
@@ -194,7 +231,12 @@ fn probe_missing(plan: &mut StoragePlan, hosts: &[&Candidate], view: &PoolView) 
         // `pool list` names this host itself `localhost`; the caller rewrites that to its registered address.
         match view.peers.iter().find(|peer| peer.hostname == address) {
             None => plan.steps.push(StorageStep::Probe(candidate.address)),
-            Some(peer) if !peer.usable() => unusable.push(format!("{address} ({})", peer.state_text)),
+            Some(peer) if !peer.usable() => {
+                // Another probe of it is answered with "already in peer list", and changes nothing.
+                let stuck = candidate.reach == Reach::Halfway;
+                let advice = if stuck { ", for a minute by now: `systemctl restart glusterd` there" } else { "" };
+                unusable.push(format!("{address} ({}{advice})", peer.state_text));
+            }
             Some(_) => {}
         }
     }
@@ -215,54 +257,73 @@ fn wait_for_marked(plan: &mut StoragePlan, wanted: &Wanted, bricks: &[&Candidate
     plan.waits.push(StorageWait::MarkedBricks(marked.iter().map(|candidate| candidate.hostname.clone()).collect()));
     plan.reset = marked
         .iter()
-        .filter(|candidate| intended(wanted.intent.as_ref(), &brick_of(candidate, &wanted.volume.brick)))
+        .filter(|candidate| intended(wanted, &brick_of(candidate, &wanted.volume.brick)))
         .map(|candidate| candidate.address)
         .collect();
     true
 }
 
-fn intended(intent: Option<&StorageIntent>, brick: &Brick) -> bool {
-    intent.is_some_and(|intent| intent.bricks.contains(&brick.to_string()))
+fn intended(wanted: &Wanted, brick: &Brick) -> bool {
+    let mut ours = wanted.intents.iter().filter(|intent| intent.volume == wanted.volume.volume);
+    ours.any(|intent| intent.bricks.contains(&brick.to_string()))
 }
 
-fn plan_existing(wanted: &Wanted, view: &PoolView, volume: &Volume) -> StoragePlan {
-    let mut plan = StoragePlan::default();
+fn plan_existing(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume: &Volume) {
     if let Some(found) = foreign(wanted, volume) {
-        plan.waits.push(StorageWait::OtherVolume { found });
-        return plan;
+        let wait = StorageWait::OtherVolume { found };
+        plan.refused = Some(other_volume(&wait));
+        plan.waits.push(wait);
+        return;
     }
-    if let Some(intent) = &wanted.intent
-        && intent.bricks.iter().all(|brick| volume.bricks.iter().any(|have| have.to_string() == *brick))
-    {
-        plan.steps.push(StorageStep::ForgetIntent);
+    let inside = |brick: &&String| volume.bricks.iter().any(|have| have.to_string() == **brick);
+    let seen: Vec<String> = wanted.intents.iter().flat_map(|intent| &intent.bricks).filter(inside).cloned().collect();
+    if !seen.is_empty() {
+        plan.steps.push(StorageStep::ForgetBricks(seen));
     }
     let current: BTreeSet<String> = volume
         .options
         .get("auth.allow")
         .map(|value| value.split(',').map(|part| part.trim().to_owned()).collect())
         .unwrap_or_default();
-    if current != wanted.allowed && !wanted.allowed.is_empty() {
-        plan.steps.push(StorageStep::Allow { value: access_list(wanted) });
+    let allowed = access_list(wanted, volume);
+    if current != allowed && !allowed.is_empty() {
+        plan.steps.push(StorageStep::Allow { value: joined(&allowed) });
     }
     match volume.status {
         VolumeStatus::Created => {
             plan.steps.push(StorageStep::Start { force: false });
-            return plan;
+            return;
         }
         VolumeStatus::Stopped => {
             plan.waits.push(StorageWait::StoppedByOperator);
-            return plan;
+            return;
         }
         VolumeStatus::Started => {}
     }
-    judge_online(&mut plan, wanted, view, volume);
+    judge_online(plan, wanted, view, volume);
     let strangers = unregistered(wanted, volume);
     if strangers.is_empty() {
-        plan_growth(&mut plan, wanted, view, volume);
+        plan_growth(plan, wanted, view, volume);
     } else {
         plan.waits.push(StorageWait::UnregisteredBricks(strangers));
     }
-    plan
+    plan_layout(plan, wanted, volume);
+    let full = |brick: &&BrickStatus| brick.used_percent.is_some_and(|used| used > BRICK_FULL_PERCENT);
+    let full: Vec<String> = view.bricks.iter().filter(full).map(|brick| brick.brick.to_string()).collect();
+    if !full.is_empty() {
+        plan.waits.push(StorageWait::BricksFull(full));
+    }
+}
+
+/// Spreads the directory layout over sets that were added, once they are there. Where they did not come about, adding
+/// them again asks for it again.
+fn plan_layout(plan: &mut StoragePlan, wanted: &Wanted, volume: &Volume) {
+    let sets = volume.bricks.len() / volume.replica.max(1) as usize;
+    let growing = plan.steps.iter().any(|step| matches!(step, StorageStep::AddBricks { .. }));
+    let offline = plan.waits.iter().any(|wait| matches!(wait, StorageWait::BricksOffline(_)));
+    if wanted.layout_due && sets > 1 && !growing && !offline {
+        plan.steps.push(StorageStep::FixLayout);
+    }
 }
 
 /// The bricks of a volume that is none of ours: of another shape, or with bricks in another place; `None` if it is.
@@ -309,8 +370,8 @@ fn plan_growth(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume:
     let set = wanted.volume.replica as usize;
     let inside = |candidate: &Candidate| volume.bricks.contains(&brick_of(candidate, &wanted.volume.brick));
     let missing = if volume.replica == 1 && set > 1 { set - volume.bricks.len().min(set) } else { set };
-    let outside: Vec<&Candidate> = wanted.candidates.iter().filter(|candidate| !inside(candidate)).collect();
-    let mut ready: Vec<&Candidate> = outside.iter().copied().filter(|candidate| candidate.prepared).collect();
+    let outside = wanted.candidates.iter().filter(|candidate| !inside(candidate) && candidate.prepared);
+    let mut ready: Vec<&Candidate> = outside.filter(|candidate| may_take_a_turn(candidate, view)).collect();
     // Hosts that could not be reached give way to others, and are tried again where there are none.
     ready.sort_by_key(|candidate| !answers(candidate, view));
     if ready.len() < missing {
@@ -331,6 +392,7 @@ fn plan_growth(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume:
     if wait_for_marked(plan, wanted, chosen) {
         return;
     }
+    plan.waits.extend(wanted.apart.map(StorageWait::ServersApart));
     plan.steps.push(StorageStep::AddBricks {
         replica: wanted.volume.replica,
         bricks: chosen.iter().map(|candidate| brick_of(candidate, &wanted.volume.brick)).collect(),

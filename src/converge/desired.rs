@@ -31,6 +31,8 @@ pub struct StorageDesired {
     /// GlusterFS's id of the volume; `None` while there is none.
     pub volume_id: Option<String>,
     pub mount: MountPoint,
+    /// Why storage is not for this host until somebody has seen to it.
+    pub refusal: Option<StorageRefusal>,
     /// Whether the volume may be mounted yet.
     pub mountable: bool,
     /// Why not.
@@ -40,11 +42,21 @@ pub struct StorageDesired {
     pub brick: Option<BrickDesired>,
 }
 
+/// Why the controller does not serve this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageRefusal {
+    /// In kebab case.
+    pub code: String,
+    pub message: String,
+}
+
 /// A brick to keep ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrickDesired {
     pub path: BrickPath,
     pub allow_root: bool,
+    /// The volume has a brick at this host: what is at `path` must be it.
+    pub in_volume: bool,
     /// Whether this host is in the controller's storage pool; `None` if that is not known.
     pub pooled: Option<bool>,
     /// A create came to nothing: the mark that it left on an empty brick of ours is to go.

@@ -12,6 +12,9 @@ use crate::providers::mounts::{BrickDisk, BrickError, GlusterMount, MountError, 
 use crate::providers::persistence::Persistence;
 use crate::providers::swarm::{Engine, SwarmEngine, SwarmError};
 
+/// How many names of files that are in the way are shown.
+const NAMES: usize = 4;
+
 /// The hands that look at a host and change it.
 #[derive(Clone)]
 pub struct Hands {
@@ -88,6 +91,7 @@ async fn brick(hands: &Hands, storage: &StorageDesired) -> Result<Option<BrickOb
         mark: facts.volume_id,
         on_root: facts.on_root_fs,
         keeps_attributes: facts.supports_xattr,
+        used_percent: facts.used_percent,
         ours: hands.records.contains(&brick.path, &storage.volume).map_err(failed)?,
     }))
 }
@@ -110,16 +114,23 @@ async fn mount(hands: &Hands, storage: &StorageDesired) -> Result<MountObserved,
         },
     };
     let failed = |source| ObserveError::Io { what: format!("the mount point {point}"), source };
-    let point_has_files = state == MountState::Absent && has_files(point.as_path()).map_err(failed)?;
+    let would_hide = if state == MountState::Absent { names_in(point.as_path()).map_err(failed)? } else { Vec::new() };
     let spec = MountSpec { volume: storage.volume.clone(), point: point.clone(), servers: storage.servers.clone() };
     let persistent = hands.persistence.is_set(&GlusterMount::from(&spec)).map_err(failed)?;
-    Ok(MountObserved { state, point_has_files, persistent })
+    Ok(MountObserved { state, would_hide, persistent })
 }
 
-fn has_files(directory: &Path) -> std::io::Result<bool> {
-    match std::fs::read_dir(directory) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// Names in a directory, as many as a message has room for; none if it does not exist.
+fn names_in(directory: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries.take(NAMES) {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
     }
+    names.sort();
+    Ok(names)
 }

@@ -22,6 +22,8 @@ pub struct BrickObserved {
     pub on_root: bool,
     /// The file system keeps the extended attributes that GlusterFS needs.
     pub keeps_attributes: bool,
+    /// How full the file system is.
+    pub used_percent: Option<u8>,
     /// The servers that this host's glusterd is a peer of.
     pub peers: Vec<String>,
     /// This node recorded that it made the brick for this volume, before anything was in it.
@@ -32,8 +34,8 @@ pub struct BrickObserved {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountObserved {
     pub state: MountState,
-    /// Files lie in the directory that is to be mounted over.
-    pub point_has_files: bool,
+    /// What lies in the directory that is to be mounted over, the first few names of it.
+    pub would_hide: Vec<String>,
     /// The unit file or fstab line is as it should be.
     pub persistent: bool,
 }

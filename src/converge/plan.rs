@@ -3,10 +3,10 @@
 //!
 //! What would destroy something, or is somebody else's, is refused and never becomes a step.
 
-use super::desired::{Desired, StorageDesired, SwarmDesired};
+use super::desired::{Desired, StorageDesired, StorageRefusal, SwarmDesired};
 use super::observed::{BrickObserved, MountObserved, MountState, Observed};
 use super::step::{MountSpec, Step};
-use crate::cluster::{BrickPath, MountPoint, Role};
+use crate::cluster::{BRICK_FULL_PERCENT, BrickPath, MountPoint, Role};
 use crate::providers::swarm::{Engine, Join, LocalState};
 
 /// What is missing, awaited and refused.
@@ -74,8 +74,38 @@ pub enum Refusal {
     BrickHasFiles(BrickPath),
     #[error("{point} is taken by another mount ({source_name})")]
     MountPointTaken { point: MountPoint, source_name: String },
-    #[error("{0} has files in it, which a mount would hide")]
-    MountPointHasFiles(MountPoint),
+    #[error("{point} has files in it, which a mount would hide: {files}")]
+    MountPointHasFiles { point: MountPoint, files: String },
+    /// The controller does not serve this host.
+    #[error("{message}")]
+    Storage { code: String, message: String },
+    #[error("the volume has its brick of this host at {0}, and what is there is not it")]
+    BrickLost(BrickPath),
+    #[error("the file system of the brick {path} is {used} % full")]
+    BrickFull { path: BrickPath, used: u8 },
+}
+
+impl Refusal {
+    /// Whether the host belongs to something else: then it is not let at the volume either.
+    #[must_use]
+    pub fn is_of_something_else(&self) -> bool {
+        match self {
+            Self::ForeignSwarm { .. } | Self::ForeignPool { .. } => true,
+            Self::Storage { code, .. } => code == "foreign-pool",
+            Self::SwarmLocked
+            | Self::SwarmBroken(_)
+            | Self::OtherRole { .. }
+            | Self::ForeignBrick { .. }
+            | Self::BrickNotDirectory(_)
+            | Self::BrickWithoutAttributes(_)
+            | Self::BrickOnRoot(_)
+            | Self::BrickHasFiles(_)
+            | Self::BrickLost(_)
+            | Self::BrickFull { .. }
+            | Self::MountPointTaken { .. }
+            | Self::MountPointHasFiles { .. } => false,
+        }
+    }
 }
 
 /// Plans the way from `observed` to `desired`.
@@ -86,6 +116,10 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
         plan_swarm(&mut plan, swarm, engine);
     }
     if let Some(storage) = &desired.storage {
+        if let Some(StorageRefusal { code, message }) = &storage.refusal {
+            plan.refusals.push(Refusal::Storage { code: code.clone(), message: message.clone() });
+            return plan;
+        }
         if let (Some(_), Some(brick)) = (&storage.brick, &observed.brick) {
             plan_brick(&mut plan, storage, brick);
         }
@@ -141,8 +175,13 @@ fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserve
         plan.refusals.push(Refusal::BrickNotDirectory(path));
         return;
     }
+    let this_volume = observed.mark.is_some() && observed.mark == storage.volume_id;
+    if brick.in_volume && !this_volume {
+        // The host was installed anew, or the brick's disk is not mounted: nothing may be made in its place.
+        plan.refusals.push(Refusal::BrickLost(path));
+        return;
+    }
     if let Some(mark) = &observed.mark {
-        let this_volume = storage.volume_id.as_ref() == Some(mark);
         if brick.reset && is_cleanable(observed, storage.volume_id.as_deref().unwrap_or_default()) {
             plan.steps.push(Step::ResetBrick { path, mark: mark.clone() });
         } else if !this_volume && !observed.ours {
@@ -160,6 +199,8 @@ fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserve
         plan.refusals.push(Refusal::BrickWithoutAttributes(path));
     } else if observed.on_root && !brick.allow_root {
         plan.refusals.push(Refusal::BrickOnRoot(path));
+    } else if let Some(used) = observed.used_percent.filter(|used| *used > BRICK_FULL_PERCENT) {
+        plan.refusals.push(Refusal::BrickFull { path, used });
     } else {
         plan.steps.push(Step::PrepareBrick { path, volume: storage.volume.clone() });
     }
@@ -180,7 +221,9 @@ fn plan_mount(plan: &mut Plan, storage: &StorageDesired, observed: &MountObserve
         MountState::Foreign { source } => {
             Some(Refusal::MountPointTaken { point: storage.mount.clone(), source_name: source.clone() })
         }
-        MountState::Absent if observed.point_has_files => Some(Refusal::MountPointHasFiles(storage.mount.clone())),
+        MountState::Absent if !observed.would_hide.is_empty() => {
+            Some(Refusal::MountPointHasFiles { point: storage.mount.clone(), files: observed.would_hide.join(", ") })
+        }
         MountState::Absent | MountState::Usable | MountState::Stale(_) | MountState::Unwritable(_) => None,
     };
     if let Some(refusal) = refusal {

@@ -38,12 +38,14 @@ fn storage(mountable: bool, brick: Option<(bool, bool)>, volume_id: Option<&str>
         volume: VolumeName::parse("shared").unwrap(),
         volume_id: volume_id.map(str::to_owned),
         mount: MountPoint::parse("/mnt/shared").unwrap(),
+        refusal: None,
         mountable,
         why_not: "not yet".into(),
         servers: if mountable { vec!["10.0.0.1".into()] } else { Vec::new() },
         brick: brick.map(|(allow_root, reset)| BrickDesired {
             path: BrickPath::parse("/data/clusterctl/bricks/shared").unwrap(),
             allow_root,
+            in_volume: false,
             pooled: None,
             reset,
         }),
@@ -126,6 +128,7 @@ fn every_brick() -> Vec<BrickObserved> {
                 on_root: bit(3),
                 ours: bit(4),
                 keeps_attributes: bit(5),
+                used_percent: Some(if bit(0) { 91 } else { 90 }),
                 peers: Vec::new(),
             });
         }
@@ -144,8 +147,9 @@ fn every_mount() -> Vec<MountObserved> {
     let mut mounts = Vec::new();
     for state in states {
         for (point_has_files, persistent) in [(false, false), (false, true), (true, false), (true, true)] {
-            let point_has_files = point_has_files && state == MountState::Absent;
-            mounts.push(MountObserved { state: state.clone(), point_has_files, persistent });
+            let files = point_has_files && state == MountState::Absent;
+            let would_hide = if files { vec!["kept".to_owned()] } else { Vec::new() };
+            mounts.push(MountObserved { state: state.clone(), would_hide, persistent });
         }
     }
     mounts
@@ -288,11 +292,53 @@ fn bricks_that_are_not_ours_are_refused_and_never_touched() {
     assert!(refused_brick(with_files, (true, true)).refusals.is_empty());
 }
 
+/// G4, G18: no brick is put onto a full file system, nor in the place of one that is not there any more.
+#[test]
+fn bricks_are_not_made_where_they_would_harm() {
+    let room = BrickObserved { keeps_attributes: true, used_percent: Some(90), ..BrickObserved::default() };
+    let storage_of = |brick: BrickObserved| {
+        let desired = Desired { storage: Some(storage(false, Some((false, false)), None)), ..Desired::default() };
+        plan(&desired, &Observed { brick: Some(brick), ..Observed::default() })
+    };
+    assert!(matches!(storage_of(room.clone()).steps[..], [Step::PrepareBrick { .. }]));
+    let full = BrickObserved { used_percent: Some(91), ..room.clone() };
+    assert!(matches!(refused_brick(full.clone(), (false, false)).refusals[..], [Refusal::BrickFull { used: 91, .. }]));
+    // One that is there stays.
+    let made = BrickObserved { exists: true, is_directory: true, empty: true, ours: true, ..full };
+    assert!(refused_brick(made.clone(), (false, false)).refusals.is_empty());
+
+    let mut storage = storage(true, Some((false, false)), Some("ours"));
+    storage.brick.as_mut().unwrap().in_volume = true;
+    let desired = Desired { storage: Some(storage), ..Desired::default() };
+    let looked = |brick| plan(&desired, &Observed { brick: Some(brick), ..Observed::default() });
+    let marked = |mark: &str| BrickObserved { mark: Some(mark.to_owned()), ..made.clone() };
+    for lost in [room, made.clone(), marked("other")] {
+        let plan = looked(lost);
+        assert!(plan.steps.is_empty() && matches!(plan.refusals[..], [Refusal::BrickLost(_)]), "{plan:?}");
+    }
+    assert!(looked(marked("ours")).is_converged());
+}
+
+/// G2, G3, G8: what the controller refuses is refused here, with its words, and nothing is done about storage.
+#[test]
+fn a_host_that_is_not_served_does_nothing() {
+    let refusal = |code: &str| {
+        let refusal = StorageRefusal { code: code.to_owned(), message: "the way out".to_owned() };
+        let storage = StorageDesired { refusal: Some(refusal), ..storage(true, Some((true, true)), None) };
+        let desired = Desired { storage: Some(storage), ..Desired::default() };
+        plan(&desired, &Observed { brick: Some(BrickObserved::default()), ..Observed::default() })
+    };
+    let refused = refusal("peer-rejected");
+    assert!(refused.steps.is_empty() && refused.refusals[0].to_string() == "the way out", "{refused:?}");
+    assert!(!refused.refusals[0].is_of_something_else());
+    assert!(refusal("foreign-pool").refusals[0].is_of_something_else());
+}
+
 #[test]
 fn a_dead_mount_is_replaced_and_a_foreign_one_is_not() {
     let desired = Desired { storage: Some(storage(true, None, Some("ours"))), ..Desired::default() };
     let mount = |state| Observed {
-        mount: Some(MountObserved { state, point_has_files: false, persistent: true }),
+        mount: Some(MountObserved { state, would_hide: Vec::new(), persistent: true }),
         ..Observed::default()
     };
     let stale = plan(&desired, &mount(MountState::Stale("gone".into())));
@@ -314,7 +360,7 @@ fn steps_read_as_sentences_without_secrets() {
     let observed = Observed {
         engine: Some(engine(LocalState::Inactive, false, None)),
         brick: Some(BrickObserved { keeps_attributes: true, ..BrickObserved::default() }),
-        mount: Some(MountObserved { state: MountState::Absent, point_has_files: false, persistent: false }),
+        mount: Some(MountObserved { state: MountState::Absent, would_hide: Vec::new(), persistent: false }),
     };
     let lines: Vec<String> = plan(&desired, &observed).steps.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @"

@@ -2,7 +2,7 @@
 //! acting on half of one could join the wrong Swarm.
 
 use crate::cluster::{BrickPath, MountPoint, NodeAddress, OverlayConfig, OverlayKind, Role, Secret, VolumeName};
-use crate::converge::desired::{BrickDesired, Desired, StorageDesired, SwarmDesired};
+use crate::converge::desired::{BrickDesired, Desired, StorageDesired, StorageRefusal, SwarmDesired};
 use crate::protocol::reply::{Reply, Status};
 use crate::providers::swarm::CaDigest;
 
@@ -79,6 +79,8 @@ fn storage(reply: &Reply) -> Result<StorageDesired, DirectiveError> {
         Some(BrickDesired {
             path,
             allow_root: reply.gluster_allow_root_brick,
+            // Without an id of a volume, the servers are those that it is about to be made of.
+            in_volume: !reply.gluster_volume_id.is_empty() && reply.gluster_servers.contains(&reply.node_address),
             pooled: reply.gluster_pooled,
             reset: reply.gluster_brick_reset,
         })
@@ -87,6 +89,9 @@ fn storage(reply: &Reply) -> Result<StorageDesired, DirectiveError> {
         volume,
         volume_id: Some(reply.gluster_volume_id.clone()).filter(|id| !id.is_empty()),
         mount,
+        refusal: Some(&reply.gluster_code)
+            .filter(|code| !code.is_empty())
+            .map(|code| StorageRefusal { code: code.clone(), message: reply.gluster_message.clone() }),
         mountable: reply.gluster_ready,
         why_not: reply.gluster_message.clone(),
         servers: reply.gluster_servers.clone(),

@@ -34,6 +34,20 @@ fn a_complete_reply_becomes_a_desired_state() {
     assert!(storage.mountable && storage.brick.is_some());
 }
 
+/// G4, G8: which brick must be the volume's, and why storage is not for this host.
+#[test]
+fn what_is_said_of_the_brick_is_taken_over() {
+    let of = |reply: &Reply| desired(reply, advertise()).unwrap().storage.unwrap();
+    let own = Reply { node_address: "10.0.0.1".into(), gluster_volume_id: "id".into(), ..ready() };
+    assert!(of(&own).brick.unwrap().in_volume);
+    assert!(!of(&Reply { gluster_volume_id: String::new(), ..own.clone() }).brick.unwrap().in_volume);
+    assert!(!of(&Reply { node_address: "10.0.0.2".into(), ..own.clone() }).brick.unwrap().in_volume);
+    assert_eq!(of(&own).refusal, None);
+    let refused = Reply { gluster_code: "other-volume".into(), gluster_message: "choose another".into(), ..own };
+    let StorageRefusal { code, message } = of(&refused).refusal.unwrap();
+    assert_eq!((code.as_str(), message.as_str()), ("other-volume", "choose another"));
+}
+
 #[test]
 fn while_the_swarm_is_away_only_storage_is_desired() {
     let reply = Reply {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::client::{self, ClientError, Link};
+use super::client::{self, Link};
 use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
 use super::identity::NodeIdentity;
@@ -93,6 +93,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// How long a Docker that was there may be away: it restarts, or is busy.
 const DOCKER_PATIENCE: Duration = Duration::from_secs(60);
 const DOCKER_PAUSE: Duration = Duration::from_millis(500);
+/// For how long a report that the controller did not take is sent again, and how often.
+const REPORT_PATIENCE: Duration = Duration::from_secs(15);
+const REPORT_PAUSE: Duration = Duration::from_millis(500);
 /// The pause after a step that failed, doubling.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -108,11 +111,11 @@ impl Join {
         let first = self.until_instructed(&talk).await?;
         self.connect_overlay(&first).await?;
         let outcome = self.converge_both(first, &report, &talk).await;
-        note(&report, |report| report.finding = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default());
-        // The outcome of the join stands whether or not the controller hears of it.
-        if let Err(error) = self.send_report(&report, 0).await {
-            tracing::warn!("the controller could not be told how it went: {error}");
-        }
+        note(&report, |report| {
+            report.finding = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            report.refused = matches!(&outcome, Err(JoinError::Host(refusals)) if refusals.iter().any(Refusal::is_of_something_else));
+        });
+        self.report_back(&report, &outcome, &talk).await;
         let ((reply, mut done), (storage, more)) = outcome?;
         done.extend(more);
         Ok(Joined {
@@ -225,9 +228,29 @@ impl Join {
         RawRequest { action: "check-status".to_owned(), report: Some(report), ..self.request() }
     }
 
-    async fn send_report(&self, report: &Mutex<RawReport>, wait_ms: u64) -> Result<Reply, ClientError> {
-        let request = RawRequest { wait_ms, ..self.status_request(report) };
-        client::ask(&self.link, &request).await.map(|answer| answer.reply)
+    /// Tells the controller how it went. The outcome stands whether or not it hears of it, and yet something may wait for
+    /// this report alone, such as the volume for this brick: it is sent again if it was not taken.
+    async fn report_back(
+        &self,
+        report: &Mutex<RawReport>,
+        outcome: &Result<(Converged, Converged), JoinError>,
+        talk: &Conversation,
+    ) {
+        let patience =
+            if matches!(outcome, Err(JoinError::Conversation(_))) { Duration::ZERO } else { REPORT_PATIENCE };
+        let until = (Instant::now() + patience).min(talk.deadline);
+        loop {
+            let unheard = match client::ask(&self.link, &self.status_request(report)).await.map(|answer| answer.reply) {
+                Ok(reply) if !reply.reason.is_some_and(took_nothing) => return,
+                Ok(reply) => reply.message,
+                Err(error) => chain(&error),
+            };
+            if Instant::now() + REPORT_PAUSE >= until {
+                tracing::warn!("the controller could not be told how it went: {unheard}");
+                return;
+            }
+            tokio::time::sleep(REPORT_PAUSE).await;
+        }
     }
 
     /// Brings the host into the Swarm.
@@ -322,19 +345,23 @@ impl Join {
         loop {
             let desired = Desired { swarm: None, ..directive::desired(&reply, self.address)? };
             let observed = observe(&self.hands, &desired, None).await?;
-            note_storage(report, &observed);
+            // A host that is in another Swarm is not served, and does not say otherwise until that is known. The sender
+            // lives as long as this; without it nobody would be there to object.
+            verdict.wait_for(|judged| *judged).await.ok();
+            note_storage(report, &desired, &observed);
             let mark = observed.brick.as_ref().and_then(|brick| brick.mark.clone());
             if reply.gluster_brick_reset && mark.is_some() && mark != told {
                 // The word to clean a brick was about another mark, or an older look: this one may be that of a volume
                 // which came about since.
-                reply = talk.until(|_| true, || self.status_request(report), &mut said).await?;
+                reply = talk.until(tells_of_storage, || self.status_request(report), &mut said).await?;
                 told = mark;
                 continue;
             }
             let plan = plan(&desired, &observed);
-            if !asked_again && plan.refusals.iter().any(|refusal| matches!(refusal, Refusal::ForeignPool { .. })) {
-                // The controller may have taken this host into the pool since it answered.
-                reply = talk.until(|_| true, || self.status_request(report), &mut said).await?;
+            let of_pool = |refusal: &Refusal| matches!(refusal, Refusal::ForeignPool { .. } | Refusal::Storage { .. });
+            if !asked_again && plan.refusals.iter().any(of_pool) {
+                // The controller may have looked again, or taken this host into the pool, since it answered.
+                reply = talk.until(tells_of_storage, || self.status_request(report), &mut said).await?;
                 asked_again = true;
                 continue;
             }
@@ -342,8 +369,6 @@ impl Join {
                 return Err(JoinError::Host(plan.refusals));
             }
             if !plan.steps.is_empty() {
-                // The sender lives as long as this; without it nobody would be there to object.
-                verdict.wait_for(|judged| *judged).await.ok();
                 self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
                 continue;
             }
@@ -355,11 +380,13 @@ impl Join {
             let known = reply.gluster_servers.clone();
             let brick = observed.brick.unwrap_or_default();
             let enough = |reply: &Reply| {
-                reply.gluster_ready
+                let settled = reply.gluster_ready
                     // Else the controller has yet to look at a brick that is clean, or it stays as it is.
                     || (reply.gluster_brick_reset && is_cleanable(&brick, &reply.gluster_volume_id))
                     || !reply.gluster_enabled
-                    || reply.gluster_servers != known
+                    || !reply.gluster_code.is_empty()
+                    || reply.gluster_servers != known;
+                settled && tells_of_storage(reply)
             };
             let before = reply.gluster_ready;
             reply = tokio::select! {
@@ -483,14 +510,28 @@ fn note(report: &Mutex<RawReport>, change: impl FnOnce(&mut RawReport)) {
     }
 }
 
-fn note_storage(report: &Mutex<RawReport>, observed: &Observed) {
+fn note_storage(report: &Mutex<RawReport>, desired: &Desired, observed: &Observed) {
+    let servers = desired.storage.as_ref().map_or(0, |storage| storage.servers.len());
+    let at_boot = observed.mount.as_ref().filter(|mount| mount.persistent).map_or(0, |_| servers);
     note(report, |report| {
+        report.boot_servers = u32::try_from(at_boot).unwrap_or(u32::MAX);
         if let Some(brick) = &observed.brick {
             report.brick_ready = brick.exists && brick.is_directory && brick.ours;
             report.brick_mark = brick.mark.clone().unwrap_or_default();
         }
         report.mounted = observed.mount.as_ref().is_some_and(|mount| mount.state == MountState::Usable);
     });
+}
+
+/// Whether the reply says what is to become of this host's storage. A controller that is too busy, or waits for others
+/// first, leaves that out, which does not mean that storage is off.
+fn tells_of_storage(reply: &Reply) -> bool {
+    reply.status == Status::Ready || reply.reason.is_some_and(swarm_is_away)
+}
+
+/// Whether what came with the request was not taken either.
+fn took_nothing(reason: Reason) -> bool {
+    matches!(reason, Reason::Overloaded | Reason::StorageUnavailable)
 }
 
 fn swarm_is_away(reason: Reason) -> bool {

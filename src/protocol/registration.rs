@@ -124,6 +124,12 @@ pub struct RawReport {
     /// Why something is not as it should be; empty if all is well.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub finding: String,
+    /// The host belongs to something else: to another Swarm, or to another storage pool.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// How many servers the host knows to mount from when it boots; 0 if it mounts nothing then.
+    #[serde(skip_serializing_if = "is_default")]
+    pub boot_servers: u32,
 }
 
 macro_rules! any_case_struct {
@@ -200,6 +206,7 @@ any_case_struct!(RawRequest, "a JSON object with the request", {
 
 any_case_struct!(RawReport, "a JSON object with the report", {
     "swarmnodeid" => swarm_node_id, "brickready" => brick_ready, "brickmark" => brick_mark, "mounted" => mounted, "finding" => finding,
+    "refused" => refused, "bootservers" => boot_servers,
 });
 
 /// A request whose values have been checked.
@@ -208,7 +215,7 @@ pub enum Request {
     /// A node wants in, or says again who it is.
     Register(Registration),
     /// A node asks whether there is news; changes nothing but what it reports.
-    CheckStatus { who: Identity, report: Option<NodeReport>, wait_ms: u64 },
+    CheckStatus { who: Identity, report: Option<(NodeReport, Addendum)>, wait_ms: u64 },
     /// A client of the first implementation says that it created the volume, which ours never does.
     GlusterReady { who: Identity },
     /// A node leaves.
@@ -381,6 +388,15 @@ pub struct NodeReport {
     pub finding: String,
 }
 
+/// What reports say since there is more to say than [`NodeReport`] has room for, whose form is that of the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addendum {
+    /// The host belongs to another Swarm, or to another storage pool: it is not served until that is settled.
+    pub refused: bool,
+    /// How many servers it knows to mount from when it boots; 0 if it does not say, or mounts nothing.
+    pub boot_servers: u32,
+}
+
 /// Why a request was refused. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -542,7 +558,7 @@ impl RawRequest {
 }
 
 impl RawReport {
-    fn check(&self) -> Result<NodeReport, RequestError> {
+    fn check(&self) -> Result<(NodeReport, Addendum), RequestError> {
         let word = |b: u8| b.is_ascii_alphanumeric();
         if self.swarm_node_id.len() > 64 || !self.swarm_node_id.bytes().all(word) {
             return Err(RequestError::Field { field: "SwarmNodeId", rule: "at most 64 letters and digits" });
@@ -554,13 +570,14 @@ impl RawReport {
             });
         }
         let finding = self.finding.chars().filter(|c| !c.is_control()).take(256).collect();
-        Ok(NodeReport {
+        let report = NodeReport {
             swarm_node_id: self.swarm_node_id.clone(),
             brick_ready: self.brick_ready,
             brick_mark: self.brick_mark.clone(),
             mounted: self.mounted,
             finding,
-        })
+        };
+        Ok((report, Addendum { refused: self.refused, boot_servers: self.boot_servers }))
     }
 }
 

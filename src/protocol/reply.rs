@@ -113,6 +113,9 @@ pub struct Reply {
     /// Why the volume is not ready; empty if it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub gluster_message: String,
+    /// Storage is not for this node until somebody has seen to what `GlusterMessage` says: why, in kebab case.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gluster_code: String,
 
     /// Registered nodes by role, and the thresholds that the gate asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +189,7 @@ impl Default for Reply {
             gluster_brick_reset: false,
             gluster_pooled: None,
             gluster_message: String::new(),
+            gluster_code: String::new(),
             counts: None,
             swarm_ca_digest: String::new(),
             cluster_id: String::new(),

@@ -32,6 +32,18 @@ impl Peer {
     pub fn usable(&self) -> bool {
         self.connected && self.state == 3
     }
+
+    /// Whether the pool has turned it away: their configurations differ, or it is another installation.
+    #[must_use]
+    pub fn rejected(&self) -> bool {
+        self.state == 6
+    }
+
+    /// Whether its way into the pool stopped between the first word and the last.
+    #[must_use]
+    pub fn halfway(&self) -> bool {
+        self.connected && !self.usable() && !self.rejected()
+    }
 }
 
 /// A brick of a volume: a directory on a server, written `10.0.0.1:/data/x`.
@@ -96,6 +108,17 @@ pub struct NewVolume {
 pub struct BrickStatus {
     pub brick: Brick,
     pub online: bool,
+    /// How full its file system is; `None` where nobody says, such as for a brick that is offline.
+    pub used_percent: Option<u8>,
+}
+
+/// GlusterFS's number for what servers must know to work together, such as 100000 for 10.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpVersions {
+    /// What the pool works at.
+    pub now: u32,
+    /// The highest that all its servers know.
+    pub most: u32,
 }
 
 /// Why GlusterFS did not do, or say, what was asked. What it did meanwhile is unknown: look again.
@@ -116,6 +139,9 @@ pub enum GlusterError {
     PeerUnreachable { host: String, message: String },
     #[error("{host} belongs to another GlusterFS pool, or has volumes of its own")]
     ForeignPool { host: String },
+    /// Its version does not know all that the pool uses.
+    #[error("{host} runs a GlusterFS that is too old for this pool")]
+    OldVersion { host: String },
     #[error("volume {0} exists already")]
     VolumeExists(String),
     /// A brick carries the mark of a volume.
@@ -136,8 +162,13 @@ pub enum GlusterError {
 pub trait StoragePool: Send + Sync {
     /// The pool, this host included (`pool list`).
     async fn peers(&self) -> Result<Vec<Peer>, GlusterError>;
-    /// The pool as another server of it sees it, which takes a moment longer than this host's own view to be complete.
+    /// The pool as another server sees it. For one of this pool that takes a moment longer than this host's own view to be
+    /// complete.
     async fn peers_seen_by(&self, server: NodeAddress) -> Result<Vec<Peer>, GlusterError>;
+    /// The names of the volumes that another server has, a member of this pool or not.
+    async fn volumes_at(&self, server: NodeAddress) -> Result<Vec<String>, GlusterError>;
+    /// The level that the pool works at, and the highest that all its servers know.
+    async fn op_versions(&self) -> Result<OpVersions, GlusterError>;
     /// Takes a server into the pool. `Ok` says that the probe was sent; look at [`peers`](Self::peers).
     async fn probe(&self, address: NodeAddress) -> Result<(), GlusterError>;
     /// The volume of that name; `None` if there is none.

@@ -1,5 +1,6 @@
 //! How the shared volume's mount comes back after a reboot: a systemd mount unit where systemd runs, else a line in
-//! fstab. Both wait for the network and neither holds up the boot.
+//! fstab. Both wait for the network and neither holds up the boot; where systemd runs, Docker starts after the mount was
+//! tried.
 
 use std::io;
 use std::path::PathBuf;
@@ -58,6 +59,10 @@ impl SystemPersistence {
         files::write_if_different(&self.fstab, text.as_bytes(), 0o644).map(drop)
     }
 
+    fn docker_drop_in(&self) -> PathBuf {
+        self.unit_dir.join(systemd::DOCKER_DROP_IN)
+    }
+
     async fn reload(&self) -> io::Result<()> {
         systemd::daemon_reload(self.commander.as_ref()).await.map_err(io::Error::other)
     }
@@ -72,7 +77,9 @@ impl Persistence for SystemPersistence {
         }
         if self.systemd {
             let text = systemd::render_mount_unit(mount).map_err(io::Error::other)?;
-            return systemd::is_installed(&self.unit_dir, &systemd::mount_unit_name(&mount.point), &text);
+            let name = systemd::mount_unit_name(&mount.point);
+            let docker_waits = Self::read(&self.docker_drop_in())? == systemd::render_docker_drop_in(&name);
+            return Ok(docker_waits && systemd::is_installed(&self.unit_dir, &name, &text)?);
         }
         let line = fstab_line(mount).map_err(io::Error::other)?;
         Ok(with_entry(&Self::read(&self.fstab)?, &mount.point, &line).map_err(io::Error::other)?.is_none())
@@ -82,6 +89,12 @@ impl Persistence for SystemPersistence {
         if self.systemd {
             let text = systemd::render_mount_unit(mount).map_err(io::Error::other)?;
             let name = systemd::mount_unit_name(&mount.point);
+            // For the next start of Docker, which is that of the next boot or comes after another reload.
+            let drop_in = self.docker_drop_in();
+            if let Some(directory) = drop_in.parent() {
+                std::fs::create_dir_all(directory)?;
+            }
+            files::write_if_different(&drop_in, systemd::render_docker_drop_in(&name).as_bytes(), 0o644)?;
             // A unit that systemd has not read yet is read when it is started; an older form has to be forgotten.
             let known = self.unit_dir.join(&name).exists();
             if systemd::install_unit(&self.unit_dir, &name, &text)?.changed && known {
@@ -98,6 +111,7 @@ impl Persistence for SystemPersistence {
 
     async fn clear(&self, point: &MountPoint) -> io::Result<bool> {
         if self.systemd {
+            files::remove_file(&self.docker_drop_in())?;
             let removed = systemd::remove_unit(&self.unit_dir, &systemd::mount_unit_name(point))?.changed;
             if removed {
                 self.reload().await?;
@@ -108,5 +122,40 @@ impl Persistence for SystemPersistence {
             Some(text) => self.write_fstab(&text).map(|()| true),
             None => Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::VolumeName;
+    use crate::providers::command::Processes;
+
+    fn mount(servers: &[&str]) -> GlusterMount {
+        GlusterMount {
+            servers: servers.iter().map(|server| (*server).to_owned()).collect(),
+            volume: VolumeName::parse("shared").unwrap(),
+            point: MountPoint::parse("/mnt/shared").unwrap(),
+        }
+    }
+
+    /// Covers FAULTS G14: the mount and what has Docker wait for it are one thing, set and cleared together.
+    #[tokio::test]
+    async fn the_mount_comes_back_before_docker() {
+        let dir = tempfile::tempdir().unwrap();
+        let (commander, fstab) = (Arc::new(Processes), dir.path().join("fstab"));
+        let boot = SystemPersistence { commander, unit_dir: dir.path().to_owned(), fstab, systemd: true };
+        let wanted = mount(&["10.0.0.1", "10.0.0.2"]);
+        assert!(!boot.is_set(&wanted).unwrap());
+        boot.set(&wanted).await.unwrap();
+        assert!(boot.is_set(&wanted).unwrap() && !boot.is_set(&mount(&["10.0.0.1"])).unwrap());
+        let drop_in = dir.path().join("docker.service.d/clusterctl-mount.conf");
+        std::fs::write(&drop_in, "[Unit]\n").unwrap();
+        assert!(!boot.is_set(&wanted).unwrap());
+        boot.set(&wanted).await.unwrap();
+        assert!(boot.is_set(&wanted).unwrap());
+        let unit = dir.path().join("mnt-shared.mount");
+        std::fs::remove_file(&drop_in).unwrap();
+        assert!(unit.exists() && !boot.is_set(&wanted).unwrap());
     }
 }

@@ -94,6 +94,21 @@ pub fn render_mount_unit(mount: &GlusterMount) -> Result<String, MountError> {
     ))
 }
 
+/// What has Docker wait for the mount of that unit also where it is started long after the boot. A mount that fails takes
+/// Docker with it neither then nor later: `RequiresMountsFor=` would, and a manager must not be lost to its storage.
+#[must_use]
+pub fn render_docker_drop_in(unit: &str) -> String {
+    format!(
+        "# Written by clusterctl; changes made here are lost when this host joins again.\n\
+         [Unit]\n\
+         Wants={unit}\n\
+         After={unit}\n"
+    )
+}
+
+/// Where that lies below [`UNIT_DIR`].
+pub const DOCKER_DROP_IN: &str = "docker.service.d/clusterctl-mount.conf";
+
 /// Writes a unit below `dir` (normally [`UNIT_DIR`]) and enables it. Reload the daemon if it changed. Blocks.
 ///
 /// # Errors
@@ -247,6 +262,13 @@ mod tests {
         [Install]
         WantedBy=multi-user.target remote-fs.target
         ");
+    }
+
+    /// Covers FAULTS G14.
+    #[test]
+    fn docker_waits_for_the_mount_and_does_not_fall_with_it() {
+        let text = render_docker_drop_in(&mount_unit_name(&mount().point));
+        assert!(text.ends_with("[Unit]\nWants=mnt-shared.mount\nAfter=mnt-shared.mount\n"), "{text}");
     }
 
     #[tokio::test]

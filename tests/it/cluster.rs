@@ -14,6 +14,7 @@ mod full_disk;
 mod growth;
 mod refusals;
 mod requests;
+mod storage;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -153,6 +153,10 @@ async fn foreign_pools(stage: &Stage<'_>) {
     let name = member.to_string();
     assert_refusal!(theirs.probe(member).await, GlusterError::ForeignPool { host } if *host == name);
     theirs.create(&stage.new_volume("own", 1, 0, &[3])).await.unwrap();
+    assert_eq!(ours.volumes_at(outside).await.unwrap(), ["own"]);
+    assert_eq!(theirs.volumes_at(member).await.unwrap(), Vec::<String>::new());
+    let seen = ours.peers_seen_by(outside).await.unwrap();
+    assert_eq!(seen, theirs.peers().await.unwrap());
     let name = outside.to_string();
     assert_refusal!(ours.probe(outside).await, GlusterError::ForeignPool { host } if *host == name);
     assert_eq!(ours.peers().await.unwrap().len(), 3);
@@ -184,7 +188,7 @@ async fn a_volume_of_one_brick(stage: &Stage<'_>) {
     let name = &new.name;
     let made = volume(pool, "v").await;
     let before = pool.brick_status(&made).await.unwrap();
-    assert_eq!(before, [BrickStatus { brick: new.bricks[0].clone(), online: false }]);
+    assert_eq!(before, [BrickStatus { brick: new.bricks[0].clone(), online: false, used_percent: None }]);
     pool.start(name, false).await.unwrap();
     pool.start(name, false).await.unwrap();
     pool.start(name, true).await.unwrap();
@@ -192,6 +196,10 @@ async fn a_volume_of_one_brick(stage: &Stage<'_>) {
     let gone = Volume { name: "none".to_owned(), status: VolumeStatus::Started, ..made };
     assert_refusal!(pool.brick_status(&gone).await, GlusterError::Refused { .. });
     all_online(pool, "v", 1).await;
+    let levels = pool.op_versions().await.unwrap();
+    assert!(levels.now >= 100_000 && levels.now == levels.most, "{levels:?}");
+    let serving = pool.brick_status(&volume(pool, "v").await).await.unwrap();
+    assert!(serving[0].used_percent.is_some_and(|used| (1..=100).contains(&used)), "{serving:?}");
 }
 
 async fn growing_to_three_copies(stage: &Stage<'_>) {
@@ -268,7 +276,7 @@ async fn the_fake_keeps_the_contract() {
     contract(&Stage { servers, nobody: address(99), bricks: "/data/contract".to_owned() }).await;
 }
 
-/// Covers S2-18, S2-72, S2-73 and FAULTS G2, on real servers.
+/// Covers S2-18, S2-72, S2-73 and FAULTS G2 and G5, on real servers.
 #[tokio::test]
 async fn lab_real_servers_keep_the_contract() {
     if !usable("lab_real_servers_keep_the_contract") {

@@ -6,6 +6,7 @@ mod drift;
 mod faults;
 mod heal;
 mod removed;
+mod storage;
 mod swarm;
 
 use std::time::Duration;

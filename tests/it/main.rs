@@ -15,6 +15,7 @@ mod listener;
 mod packaging;
 mod removal;
 mod state_v1;
+mod state_v2;
 mod store;
 mod swarm_contract;
 mod tls;

@@ -11,7 +11,7 @@ use clusterctl::controller::command::{
 };
 use clusterctl::controller::state::{ClusterState, Effect, StorageRole};
 use clusterctl::controller::store::{Machine, Store, StoreOptions};
-use clusterctl::protocol::registration::{Facts, NodeReport};
+use clusterctl::protocol::registration::{Addendum, Facts, NodeReport};
 use jiff::Timestamp;
 
 const JOURNAL: &str = include_str!("../fixtures/state-v1/journal.txt");
@@ -92,7 +92,8 @@ fn assert_as_it_was(state: &ClusterState) {
     assert_eq!(state.cluster_id(), Some("c0ffee"));
     assert_eq!(state.swarm().unwrap().cluster_id, "swarm1");
     assert_eq!(state.latch(), Some(Thresholds { managers: 1, workers: 2 }));
-    assert_eq!(state.intent().unwrap().bricks, ["10.0.0.1:/b"]);
+    assert_eq!(state.intents().iter().map(|intent| &intent.bricks[..]).collect::<Vec<_>>(), [["10.0.0.1:/b"]]);
+    assert!(!state.layout_due() && state.nodes().all(|node| node.more == Addendum::default()));
     let storage = state.storage().unwrap();
     assert!(storage.arbiter && storage.allow_root_brick && storage.mount.as_str() == "/mnt/shared");
     assert_eq!((state.counts().managers, state.counts().workers), (1, 2));

@@ -115,6 +115,7 @@ pub(crate) struct Host {
     pub(crate) engine: FakeEngine,
     pub(crate) hand: FakeHost,
     pub(crate) identity: NodeIdentity,
+    pub(crate) facts: Facts,
     hands: Hands,
     master: MasterAddress,
     /// The CA of the world's controller, once there is one.
@@ -153,7 +154,7 @@ impl Host {
             address: self.address,
             role,
             token: None,
-            facts: facts(),
+            facts: self.facts.clone(),
             overlay: None,
             engine,
             hands: self.hands.clone(),
@@ -165,7 +166,7 @@ impl Host {
 
     /// A registration by hand, to be changed and sent.
     pub(crate) fn registration(&self) -> Value {
-        let facts = facts();
+        let facts = &self.facts;
         json!({
             "Action": "register", "Hostname": self.name, "NodeId": self.node_id(), "IP": self.address,
             "Protocol": PROTOCOL, "OS": facts.os, "CPU": facts.cpus, "MemoryMb": facts.memory_mb,
@@ -273,6 +274,7 @@ impl World {
                 engine,
                 hand,
                 identity: NodeIdentity::of_key(rcgen::KeyPair::generate().unwrap()),
+                facts: facts(),
                 hands,
                 master,
                 authority: Arc::clone(&authority),

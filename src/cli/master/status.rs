@@ -47,7 +47,11 @@ fn summary(status: &Value) -> String {
     let volume = &status["Volume"];
     if volume.is_object() {
         let bricks = volume["Bricks"].as_array().map_or(0, Vec::len);
-        let state = if volume["Usable"] == true { "usable" } else { "not usable yet" };
+        let state = match volume["State"].as_str() {
+            Some("degraded") => "usable, degraded",
+            _ if volume["Usable"] == true => "usable",
+            _ => "not usable yet",
+        };
         lines.push(format!(
             "volume   {}, {state}, {bricks} bricks, at {}",
             text(&volume["Name"]),

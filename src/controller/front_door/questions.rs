@@ -10,7 +10,7 @@ use crate::controller::admission::{Caller, Refusal, Standing, speaks_for};
 use crate::controller::command::Command;
 use crate::controller::overview::Seen;
 use crate::controller::state::ClusterState;
-use crate::protocol::registration::{Identity, NodeReport};
+use crate::protocol::registration::{Addendum, Identity, NodeReport};
 use crate::protocol::reply::{ErrorReply, Reply, Status};
 
 impl FrontDoor {
@@ -19,7 +19,7 @@ impl FrontDoor {
         who: &Identity,
         caller: Caller<'_>,
         party: &Party,
-        report: Option<NodeReport>,
+        report: Option<(NodeReport, Addendum)>,
         wait_ms: u64,
     ) -> Outcome {
         let id = match self.speaker(who, caller) {
@@ -27,8 +27,9 @@ impl FrontDoor {
             Ok(Standing::Stranger(_)) => return Outcome::error(unknown_node(who.hostname.as_str())),
             Err(outcome) => return outcome,
         };
-        if let Some(report) = report {
-            let changed = self.store.read(|state| state.node(&id).is_some_and(|node| node.report != report));
+        if let Some((report, more)) = report {
+            let changed =
+                self.store.read(|state| state.node(&id).is_some_and(|node| node.report != report || node.more != more));
             if changed {
                 if let Party::Member(id) = party {
                     let allowed = self.limits().node(id, self.started.elapsed());
@@ -36,7 +37,7 @@ impl FrontDoor {
                         return overloaded(&too_soon, id);
                     }
                 }
-                if let Err(error) = self.store.commit(Command::Report { id: id.clone(), report }).await {
+                if let Err(error) = self.store.commit(Command::Observe { id: id.clone(), report, more }).await {
                     return self.not_stored(&error);
                 }
                 self.wake.notify_one();
@@ -46,7 +47,8 @@ impl FrontDoor {
         let mut told = None;
         let news = |reply: &Reply| {
             let told = told.get_or_insert_with(|| reply.gluster_servers.clone());
-            let settled = reply.gluster_ready || !reply.gluster_enabled || reply.gluster_brick_reset;
+            let refused = !reply.gluster_code.is_empty();
+            let settled = refused || reply.gluster_ready || !reply.gluster_enabled || reply.gluster_brick_reset;
             reply.status == Status::Ready && (settled || *told != reply.gluster_servers)
         };
         match self.answer_when(&id, deadline, news).await {

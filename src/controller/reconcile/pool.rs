@@ -40,7 +40,7 @@ impl Reconcile {
             }
             StorageStep::Create(volume) => {
                 let bricks = texts(&volume.bricks);
-                self.intend(&wanted.volume, &bricks).await?;
+                self.intend(&wanted.volume, &bricks, false).await?;
                 tracing::info!(volume = %name, replica = volume.replica, bricks = bricks.join(","), "storage: creating the volume");
                 self.pool.create(volume).await
             }
@@ -55,23 +55,26 @@ impl Reconcile {
             }
             StorageStep::AddBricks { replica, bricks, force } => {
                 let texts = texts(bricks);
-                self.intend(&wanted.volume, &texts).await?;
+                // A whole set is one more part of the volume's name space.
+                let layout = wanted.volume.replica as usize == bricks.len();
+                self.intend(&wanted.volume, &texts, layout).await?;
                 tracing::info!(volume = %name, replica, bricks = texts.join(","), "storage: adding bricks; existing files are copied in the background");
                 let arbiter = u32::from(wanted.volume.arbiter);
-                self.pool.add_bricks(name, *replica, arbiter, bricks, *force).await?;
-                if wanted.volume.replica as usize == bricks.len() {
-                    self.pool.fix_layout(name).await?;
-                }
-                Ok(())
+                self.pool.add_bricks(name, *replica, arbiter, bricks, *force).await
             }
-            StorageStep::ForgetIntent => self.record(Command::ClearIntent).await,
+            StorageStep::FixLayout => {
+                tracing::info!(volume = %name, "storage: spreading directories over the bricks that were added");
+                self.pool.fix_layout(name).await?;
+                self.record(Command::LayoutSpread).await
+            }
+            StorageStep::ForgetBricks(bricks) => self.record(Command::ForgetBricks { bricks: bricks.clone() }).await,
         }
     }
 
     /// Records what is about to be tried, before it is.
-    async fn intend(&self, volume: &StorageRecord, bricks: &[String]) -> Result<(), GlusterError> {
+    async fn intend(&self, volume: &StorageRecord, bricks: &[String], layout: bool) -> Result<(), GlusterError> {
         let intent = StorageIntent { volume: volume.volume.clone(), bricks: bricks.to_vec(), at: self.clock.now() };
-        self.record(Command::RecordIntent { intent }).await
+        self.record(Command::Intend { intent, layout }).await
     }
 
     async fn record(&self, command: Command) -> Result<(), GlusterError> {

@@ -26,6 +26,8 @@ impl Reconcile {
             pool: pool(view, plan),
             reset: plan.reset.iter().map(ToString::to_string).collect(),
             message,
+            refusals: plan.refusals.iter().map(|(address, why)| (address.to_string(), why.clone())).collect(),
+            refused: plan.refused.clone(),
         };
         self.publish.send_if_modified(|current| {
             if **current == next {

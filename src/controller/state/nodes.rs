@@ -8,7 +8,7 @@ use super::{ClusterState, Conflict, Denial, Effect, cutoff};
 use crate::cluster::{Hostname, KeyFingerprint, NodeAddress, NodeId, ProfileName, Role};
 use crate::controller::assignment;
 use crate::controller::command::{AdmittedNode, Warrant};
-use crate::protocol::registration::{Facts, NodeReport};
+use crate::protocol::registration::{Addendum, Facts, NodeReport};
 
 /// For how long a host name may be taken by another key once an administrator has said so.
 pub const REPLACEABLE_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -63,6 +63,9 @@ pub struct NodeRecord {
     pub key: Option<KeyFingerprint>,
     /// Since when another key may take its host name, for [`REPLACEABLE_FOR`].
     pub replaceable_since: Option<Timestamp>,
+    /// The rest of its report. Beside the others, since version 2 of the row had no room for it.
+    #[serde(skip)]
+    pub more: Addendum,
 }
 
 impl NodeRecord {
@@ -349,6 +352,7 @@ impl ClusterState {
             admitted_by,
             key,
             replaceable_since,
+            more: before.as_ref().map(|known| known.more).unwrap_or_default(),
             report: before.map(|known| known.report).unwrap_or_default(),
         };
         self.insert(record);
@@ -383,11 +387,12 @@ impl ClusterState {
         Effect::Changed
     }
 
-    pub(super) fn report(&mut self, sequence: u64, id: &NodeId, report: &NodeReport) -> Effect {
-        let Some(known) = self.nodes.get_mut(id).filter(|known| known.report != *report) else {
+    pub(super) fn report(&mut self, sequence: u64, id: &NodeId, report: &NodeReport, more: Addendum) -> Effect {
+        let news = |known: &&mut NodeRecord| known.report != *report || known.more != more;
+        let Some(known) = self.nodes.get_mut(id).filter(news) else {
             return Effect::Unchanged;
         };
-        known.report = report.clone();
+        (known.report, known.more) = (report.clone(), more);
         known.revision = sequence;
         self.touch(sequence, node_row(id));
         Effect::Changed

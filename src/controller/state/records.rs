@@ -1,8 +1,9 @@
 //! The state as rows and the commands as records: one row for each entity, each record with its version first.
 //!
-//! Version 2 is what this program writes. Of version 1 the node's row had fewer fields; everything else is the same,
-//! and commands of version 1 are the first of those of version 2. Rows' keys begin with a word that sorts after
-//! `cluster`, so that this row's version is the first that is seen.
+//! Version 3 is what this program writes. Version 2 knew of one intended change of the volume and of the first half of
+//! nodes' reports; in version 1 the node's row had fewer fields yet. Everything else is the same, and commands of earlier
+//! versions are the first of those of later ones. Rows' keys begin with a word that sorts after `cluster`, so that this
+//! row's version is the first that is seen.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,12 @@ use super::{ClusterState, Effect};
 use crate::cluster::{Hostname, NodeAddress, NodeId, Role, ShortId};
 use crate::controller::command::{Command, StorageIntent, StorageRecord, SwarmRecord, Thresholds, Warrant};
 use crate::controller::store::{Machine, RecordError, RowChange};
-use crate::protocol::registration::{Facts, NodeReport};
+use crate::protocol::registration::{Addendum, Facts, NodeReport};
 
 /// The version of every record that this program writes.
-const RECORD_VERSION: u8 = 2;
+const RECORD_VERSION: u8 = 3;
+/// The version with one intended change and the first half of reports.
+const SECOND_VERSION: u8 = 2;
 /// The version without tokens, requests and administrators.
 const FIRST_VERSION: u8 = 1;
 
@@ -53,9 +56,38 @@ struct ClusterRow {
     swarm: Option<SwarmRecord>,
     storage: Option<StorageRecord>,
     latch: Option<Thresholds>,
+    intents: Vec<StorageIntent>,
+    layout_due: bool,
+    revision: u64,
+}
+
+/// The same in versions 1 and 2.
+#[derive(Debug, Serialize, Deserialize)]
+struct SecondClusterRow {
+    cluster_id: Option<String>,
+    swarm: Option<SwarmRecord>,
+    storage: Option<StorageRecord>,
+    latch: Option<Thresholds>,
     intent: Option<StorageIntent>,
     revision: u64,
 }
+
+impl From<SecondClusterRow> for ClusterRow {
+    fn from(row: SecondClusterRow) -> Self {
+        Self {
+            cluster_id: row.cluster_id,
+            swarm: row.swarm,
+            storage: row.storage,
+            latch: row.latch,
+            intents: row.intent.into_iter().collect(),
+            layout_due: false,
+            revision: row.revision,
+        }
+    }
+}
+
+/// A node's row: that of version 2, and the rest of the node's report.
+type NodeRow<Node> = (Node, Addendum);
 
 /// A node's row in version 1.
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,6 +127,7 @@ impl From<FirstNodeRow> for NodeRecord {
             admitted_by: Warrant::Open,
             key: None,
             replaceable_since: None,
+            more: Addendum::default(),
         }
     }
 }
@@ -107,7 +140,7 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// A record's version, which this program knows, and its body.
 fn split(record: &[u8]) -> Result<(u8, &[u8]), RecordError> {
     match record.split_first() {
-        Some((version @ (&FIRST_VERSION | &RECORD_VERSION), body)) => Ok((*version, body)),
+        Some((version @ (&FIRST_VERSION | &SECOND_VERSION | &RECORD_VERSION), body)) => Ok((*version, body)),
         Some((version, _)) => Err(RecordError::Newer(*version)),
         None => Err(RecordError::Malformed("it is empty".to_owned())),
     }
@@ -124,14 +157,28 @@ fn decode<T: for<'de> Deserialize<'de>>(record: &[u8]) -> Result<T, RecordError>
 
 fn decode_node(record: &[u8]) -> Result<NodeRecord, RecordError> {
     let (version, body) = split(record)?;
-    if version == FIRST_VERSION { parse::<FirstNodeRow>(body).map(NodeRecord::from) } else { parse(body) }
+    match version {
+        FIRST_VERSION => parse::<FirstNodeRow>(body).map(NodeRecord::from),
+        SECOND_VERSION => parse(body),
+        _ => parse(body).map(|(node, more): NodeRow<NodeRecord>| NodeRecord { more, ..node }),
+    }
+}
+
+fn decode_cluster(record: &[u8]) -> Result<ClusterRow, RecordError> {
+    let (version, body) = split(record)?;
+    if version < RECORD_VERSION { parse::<SecondClusterRow>(body).map(ClusterRow::from) } else { parse(body) }
+}
+
+fn encode_node(node: &NodeRecord) -> Vec<u8> {
+    let row: NodeRow<&NodeRecord> = (node, node.more);
+    encode(&row)
 }
 
 impl ClusterState {
     /// A row as it is to be written; `None` if what it was about is gone.
     fn row(&self, key: &str) -> Option<Vec<u8>> {
         if let Some(id) = key.strip_prefix(NODE) {
-            NodeId::parse(id).ok().and_then(|id| self.nodes.get(&id)).map(encode)
+            NodeId::parse(id).ok().and_then(|id| self.nodes.get(&id)).map(encode_node)
         } else if let Some(name) = key.strip_prefix(ADMIN) {
             self.admins.get(name).map(encode)
         } else if let Some(id) = key.strip_prefix(REQUEST) {
@@ -146,7 +193,8 @@ impl ClusterState {
                 swarm: self.swarm.clone(),
                 storage: self.storage.clone(),
                 latch: self.latch,
-                intent: self.intent.clone(),
+                intents: self.intents.clone(),
+                layout_due: self.layout_due,
                 revision: self.revision,
             }))
         }
@@ -171,12 +219,13 @@ impl Machine for ClusterState {
 
     fn load(&mut self, key: &str, record: &[u8]) -> Result<(), RecordError> {
         if key == CLUSTER {
-            let row: ClusterRow = decode(record)?;
+            let row = decode_cluster(record)?;
             self.cluster_id = row.cluster_id;
             self.swarm = row.swarm;
             self.storage = row.storage;
             self.latch = row.latch;
-            self.intent = row.intent;
+            self.intents = row.intents;
+            self.layout_due = row.layout_due;
             self.revision = row.revision;
         } else if key.starts_with(NODE) {
             self.insert(decode_node(record)?);

@@ -6,7 +6,7 @@ use super::*;
 use crate::cluster::{BrickPath, KeyFingerprint, MountPoint, ProfileName, Role, VolumeName};
 use crate::controller::command::{AdmittedNode, Decision, RequestTerms, TokenTerms, Warrant};
 use crate::controller::store::Machine;
-use crate::protocol::registration::{Facts, NodeReport};
+use crate::protocol::registration::{Addendum, Facts, NodeReport};
 
 mod grants;
 mod tables;
@@ -114,17 +114,21 @@ fn assigns_bricks_and_clients() {
     assert_eq!((storage(5), storage(6), storage(7)), (StorageRole::Client, StorageRole::None, StorageRole::Client));
 }
 
-/// Records of the present format, byte for byte: they must stay readable. Those of the first one are a fixture.
+/// Records of the present format, byte for byte: they must stay readable. Those of earlier ones are fixtures.
 #[test]
-fn writes_the_second_record_format() {
+fn writes_the_third_record_format() {
     let command = register(node(1, Some(1), 1, Role::Worker));
     let bytes = ClusterState::encode(&command);
     assert_eq!(ClusterState::decode(&bytes).unwrap(), command);
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         hex,
-        "02031a6a703272656c7a7569766b6d6b6f3636663235797a757678346d010268310a0000010100000000010014323032362d30312d30325430333a30343a30365a"
+        "03031a6a703272656c7a7569766b6d6b6f3636663235797a757678346d010268310a0000010100000000010014323032362d30312d30325430333a30343a30365a"
     );
+    let bricks = vec!["10.0.0.1:/b".to_owned()];
+    let intent = StorageIntent { volume: VolumeName::parse("shared").unwrap(), bricks, at: at(1) };
+    let intend = ClusterState::encode(&Command::Intend { intent, layout: true });
+    assert_eq!((intend[..2].to_vec(), intend.last()), (vec![3, 18], Some(&1)));
     assert!(ClusterState::decode(&[]).is_err());
     assert!(ClusterState::decode(&[99, 0]).unwrap_err().to_string().contains("version 99"));
     assert!(ClusterState::default().load("planet/x", &[2, 0]).unwrap_err().to_string().contains("planet/x"));
@@ -198,6 +202,10 @@ fn command() -> impl Strategy<Value = Command> {
         6 => (0..6_u8, key, 0..6_u8, role()).prop_map(|(name, key, address, role)| register(node(name, key, address + 1, role))),
         2 => (0..6_u8).prop_map(|key| Command::Deregister { id: NodeId::of_public_key(&[key]), at: at(3) }),
         2 => (0..6_u8, any::<bool>()).prop_map(|(key, mounted)| Command::Report { id: NodeId::of_public_key(&[key]), report: NodeReport { mounted, ..NodeReport::default() } }),
+        2 => (0..6_u8, any::<bool>()).prop_map(|(key, refused)| Command::Observe { id: NodeId::of_public_key(&[key]), report: NodeReport::default(), more: Addendum { refused, boot_servers: 3 } }),
+        2 => (0..4_u8, any::<bool>()).prop_map(|(brick, layout)| Command::Intend { intent: intent(brick), layout }),
+        1 => (0..4_u8).prop_map(|brick| Command::ForgetBricks { bricks: intent(brick).bricks }),
+        1 => Just(Command::LayoutSpread),
         1 => Just(Command::ConfigureStorage { storage: Some(storage_record()) }),
         1 => Just(Command::ConfigureStorage { storage: None }),
         1 => Just(Command::LatchGate { thresholds: Thresholds { managers: 1, workers: 2 } }),
@@ -219,6 +227,11 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (0..3_u8, 0..3_u8).prop_map(|(name, key)| Command::CreateAdmin { name: format!("a{name}"), key: print(key), at: at(6) }),
         1 => (0..3_u8).prop_map(|name| Command::RevokeAdmin { name: format!("a{name}"), at: at(7) }),
     ]
+}
+
+fn intent(brick: u8) -> StorageIntent {
+    let volume = VolumeName::parse("shared").unwrap();
+    StorageIntent { volume, bricks: vec![format!("10.0.0.{brick}:/b"), format!("10.0.0.{}:/b", brick + 1)], at: at(1) }
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -267,6 +280,7 @@ proptest! {
         prop_assert_eq!(rebuilt.counts(), state.counts());
         prop_assert_eq!(rebuilt.revision(), state.revision());
         prop_assert_eq!(rebuilt.latch(), state.latch());
+        prop_assert_eq!((rebuilt.intents(), rebuilt.layout_due()), (state.intents(), state.layout_due()));
         prop_assert!(rebuilt.tokens().eq(state.tokens()) && rebuilt.requests().eq(state.requests()));
         prop_assert!(rebuilt.tombstones().eq(state.tombstones()) && rebuilt.admins().eq(state.admins()));
         for node in state.nodes() {

@@ -31,7 +31,8 @@ fn candidate(n: u8) -> Candidate {
         prepared: true,
         mark: String::new(),
         registered_at: now(),
-        unreachable: false,
+        reach: Reach::Assumed,
+        refused: false,
     }
 }
 
@@ -40,9 +41,12 @@ fn wanted(bricks: u8) -> Wanted {
         volume: record(3, false),
         candidates: (1..=bricks).map(candidate).collect(),
         allowed: (1..=bricks).map(|n| address(n).to_string()).collect(),
+        by_network: false,
         settle: SignedDuration::from_secs(5),
         prepared_since: None,
-        intent: None,
+        intents: Vec::new(),
+        apart: None,
+        layout_due: false,
         served_before: false,
     }
 }
@@ -59,7 +63,7 @@ fn pool(hosts: u8) -> PoolView {
         state: 3,
         state_text: "Peer in Cluster".into(),
     };
-    PoolView { peers: (1..=hosts).map(peer).collect(), volume: None, bricks: Vec::new() }
+    PoolView { peers: (1..=hosts).map(peer).collect(), ..PoolView::default() }
 }
 
 fn volume(bricks: &[u8], replica: u32, allowed: u8) -> Volume {
@@ -77,7 +81,11 @@ fn volume(bricks: &[u8], replica: u32, allowed: u8) -> Volume {
 
 fn serving(bricks: &[u8], replica: u32, allowed: u8) -> PoolView {
     let volume = volume(bricks, replica, allowed);
-    let online = volume.bricks.iter().map(|brick| BrickStatus { brick: brick.clone(), online: true }).collect();
+    let online = volume
+        .bricks
+        .iter()
+        .map(|brick| BrickStatus { brick: brick.clone(), online: true, used_percent: Some(10) })
+        .collect();
     PoolView { volume: Some(volume), bricks: online, ..pool(9) }
 }
 
@@ -178,11 +186,8 @@ fn marked_bricks_are_cleaned_only_by_intent() {
     marked.candidates[1].mark = "dead-beef".into();
     let stuck = plan(&marked, &pool(3), now());
     assert!(stuck.steps.is_empty() && stuck.reset.is_empty());
-    marked.intent = Some(StorageIntent {
-        volume: VolumeName::parse("shared").unwrap(),
-        bricks: vec![brick(2).to_string()],
-        at: now(),
-    });
+    // Also where another change was tried since.
+    marked.intents = vec![intent(&[2, 3]), intent(&[7])];
     let healing = plan(&marked, &pool(3), now());
     assert_eq!((healing.steps, healing.reset), (vec![], vec![address(2)]));
 }
@@ -225,11 +230,11 @@ fn a_brick_on_an_unregistered_host_is_a_finding_and_no_stop() {
 #[test]
 fn an_unreachable_host_loses_its_turn() {
     let mut four = wanted(4);
-    four.candidates[1].unreachable = true;
+    four.candidates[1].reach = Reach::Unreachable;
     let StorageStep::Create(new) = &plan(&four, &pool(4), later()).steps[0] else { panic!("a create") };
     assert_eq!(new.bricks, [brick(1), brick(3), brick(4)]);
     let mut seven = wanted(7);
-    seven.candidates[3].unreachable = true;
+    seven.candidates[3].reach = Reach::Unreachable;
     let grown = plan(&seven, &serving(&[1, 2, 3], 3, 7), later());
     assert!(
         matches!(&grown.steps[..], [StorageStep::AddBricks { bricks, .. }] if bricks[..] == [brick(5), brick(6), brick(7)])
@@ -298,10 +303,127 @@ fn a_dead_brick_process_on_a_live_host_is_restarted() {
     assert_eq!(plan(&wanted(3), &view, now()).steps, [StorageStep::Start { force: true }]);
 }
 
+fn intent(bricks: &[u8]) -> StorageIntent {
+    let bricks = bricks.iter().map(|n| brick(*n).to_string()).collect();
+    StorageIntent { volume: VolumeName::parse("shared").unwrap(), bricks, at: now() }
+}
+
+/// Of a change that was tried before another one, what is not in the volume stays on record.
 #[test]
-fn a_finished_intent_is_forgotten() {
-    let intent =
-        StorageIntent { volume: VolumeName::parse("shared").unwrap(), bricks: vec![brick(1).to_string()], at: now() };
-    let wanted = Wanted { intent: Some(intent), ..wanted(3) };
-    assert_eq!(plan(&wanted, &serving(&[1, 2, 3], 3, 3), now()).steps, [StorageStep::ForgetIntent]);
+fn bricks_that_are_in_the_volume_need_no_record() {
+    let wanted = Wanted { intents: vec![intent(&[1, 7]), intent(&[8])], ..wanted(3) };
+    let steps = plan(&wanted, &serving(&[1, 2, 3], 3, 3), now()).steps;
+    assert_eq!(steps, [StorageStep::ForgetBricks(vec![brick(1).to_string()])]);
+}
+
+/// J12: a controller that died after it had added a set spreads the layout when it is back; one that died before adds it.
+#[test]
+fn directories_are_spread_over_sets_that_were_added() {
+    let due = |candidates| Wanted { layout_due: true, ..wanted(candidates) };
+    let two_sets = serving(&[1, 2, 3, 4, 5, 6], 3, 6);
+    assert_eq!(plan(&due(6), &two_sets, now()).steps, [StorageStep::FixLayout]);
+    assert_eq!(plan(&wanted(6), &two_sets, now()).steps, []);
+    assert!(matches!(plan(&due(6), &serving(&[1, 2, 3], 3, 6), now()).steps[..], [StorageStep::AddBricks { .. }]));
+    assert_eq!(plan(&due(3), &serving(&[1, 2, 3], 3, 3), now()).steps, []);
+    let mut one_is_down = two_sets;
+    one_is_down.bricks[0].online = false;
+    one_is_down.peers[0].connected = false;
+    assert_eq!(plan(&due(6), &one_is_down, now()).steps, []);
+}
+
+/// T13: who belongs to another Swarm or pool is not let at the volume and gets no brick of it; whose brick is in it keeps
+/// both.
+#[test]
+fn a_host_that_belongs_to_something_else_is_not_served() {
+    let refused = |wanted: &mut Wanted, n: u8| {
+        wanted.candidates[usize::from(n) - 1].refused = true;
+        wanted.allowed.remove(&address(n).to_string());
+    };
+    let mut four = wanted(4);
+    refused(&mut four, 2);
+    let StorageStep::Create(new) = &plan(&four, &pool(4), now()).steps[0] else { panic!("a create") };
+    assert_eq!(new.bricks, [brick(1), brick(3), brick(4)]);
+    let inside = plan(&four, &serving(&[1, 2, 3], 3, 4), now());
+    assert_eq!((inside.steps, inside.waits), (vec![], vec![]));
+    refused(&mut four, 4);
+    let steps = plan(&four, &serving(&[1, 2, 3], 3, 4), now()).steps;
+    assert_eq!(steps, [StorageStep::Allow { value: "10.0.0.1,10.0.0.2,10.0.0.3".into() }]);
+    let mut six = wanted(6);
+    refused(&mut six, 5);
+    assert!(
+        !plan(&six, &serving(&[1, 2, 3], 3, 6), now())
+            .steps
+            .iter()
+            .any(|step| matches!(step, StorageStep::AddBricks { .. }))
+    );
+}
+
+/// G2, G17: a server that will not be in our pool is passed over at once, its host is told why, and it is asked again.
+#[test]
+fn a_server_of_another_pool_is_passed_over() {
+    for (why, code) in [(Declined::OtherPool, "foreign-pool"), (Declined::OldVersion, "old-glusterfs")] {
+        let mut four = wanted(4);
+        four.candidates[1].reach = Reach::Declined { why, ask_again: false };
+        let mut view = pool(4);
+        view.peers.remove(1);
+        let made = plan(&four, &view, now());
+        let StorageStep::Create(new) = &made.steps[0] else { panic!("a create") };
+        assert_eq!(new.bricks, [brick(1), brick(3), brick(4)]);
+        assert_eq!(made.refusals[&address(2)].code, code);
+        assert!(made.waits[0].to_string().contains("h2 (10.0.0.2)"), "{}", made.waits[0]);
+        four.candidates[1].reach = Reach::Declined { why, ask_again: true };
+        assert_eq!(plan(&four, &view, now()).steps.last(), Some(&StorageStep::Probe(address(2))));
+    }
+}
+
+/// G3, G4: a rejected server is passed over, and its host is told GlusterFS's way out; nothing is wiped.
+#[test]
+fn a_rejected_server_is_passed_over() {
+    let mut view = serving(&[1, 2, 3], 3, 7);
+    view.peers[3] = Peer { state: 6, state_text: "Peer Rejected".into(), ..view.peers[3].clone() };
+    let grown = plan(&wanted(7), &view, later());
+    assert!(
+        matches!(&grown.steps[..], [StorageStep::AddBricks { bricks, .. }] if bricks[..] == [brick(5), brick(6), brick(7)]),
+        "{grown:?}"
+    );
+    assert_eq!(grown.refusals[&address(4)].code, "peer-rejected");
+    assert!(grown.refusals[&address(4)].message.contains("Cksums"));
+    view.identities.insert("10.0.0.4".into(), "another".into());
+    let renewed = &plan(&wanted(7), &view, later()).refusals[&address(4)];
+    assert!(renewed.code == "reinstalled-peer" && renewed.message.contains("`UUID=4`"), "{renewed:?}");
+}
+
+/// J11: a handshake that does not come to its end is named, with what helps.
+#[test]
+fn a_handshake_that_stopped_is_named() {
+    let mut view = pool(3);
+    view.peers[1] = Peer { state: 4, state_text: "Accepted peer request".into(), ..view.peers[1].clone() };
+    let mut three = wanted(3);
+    let said = |three: &Wanted| plan(three, &view, now()).waits[0].to_string();
+    assert!(said(&three).ends_with("10.0.0.2 (Accepted peer request)"), "{}", said(&three));
+    three.candidates[1].reach = Reach::Halfway;
+    assert!(said(&three).contains("`systemctl restart glusterd` there"), "{}", said(&three));
+    let apart = Wanted { apart: Some(Apart::ForLong), ..wanted(3) };
+    assert!(plan(&apart, &pool(3), now()).waits[0].to_string().contains("`systemctl restart glusterd`"));
+}
+
+/// G8: storage is for nobody while another volume has its name.
+#[test]
+fn a_volume_of_another_shape_is_refused_to_all() {
+    let two_copies = plan(&wanted(3), &serving(&[1, 2], 2, 3), now());
+    assert!(two_copies.steps.is_empty());
+    let refused = two_copies.refused.unwrap();
+    assert!(refused.code == "other-volume" && refused.message.contains(&brick(2).to_string()), "{refused:?}");
+}
+
+/// G18.
+#[test]
+fn bricks_that_are_nearly_full_are_named() {
+    let mut view = serving(&[1, 2, 3], 3, 3);
+    view.bricks[1].used_percent = Some(91);
+    let warned = plan(&wanted(3), &view, now());
+    assert!(warned.mountable && warned.steps.is_empty());
+    assert_eq!(warned.waits, [StorageWait::BricksFull(vec![brick(2).to_string()])]);
+    view.bricks[1].used_percent = Some(90);
+    assert_eq!(plan(&wanted(3), &view, now()).waits, []);
 }

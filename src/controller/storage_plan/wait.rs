@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::cluster::Hostname;
+use super::Apart;
+use crate::cluster::{BRICK_FULL_PERCENT, Hostname};
 
 /// Why storage is not further yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub enum StorageWait {
         need: u32,
     },
     PeersNotConnected(Vec<String>),
+    /// Servers of new bricks do not know each other yet.
+    ServersApart(Apart),
+    /// Servers that are passed over, and why.
+    ServersRefused(Vec<String>),
     /// A half-made create left marks on bricks of these nodes; they are told to clean them.
     MarkedBricks(Vec<Hostname>),
     /// A volume of that name exists with other bricks.
@@ -32,6 +37,8 @@ pub enum StorageWait {
     UnregisteredBricks(Vec<String>),
     StoppedByOperator,
     BricksOffline(Vec<String>),
+    /// Bricks that are nearly full.
+    BricksFull(Vec<String>),
 }
 
 impl std::fmt::Display for StorageWait {
@@ -49,6 +56,11 @@ impl std::fmt::Display for StorageWait {
                 write!(f, "{have} of {need} bricks: an arbiter volume starts with all of them")
             }
             Self::PeersNotConnected(peers) => write!(f, "not connected in the GlusterFS pool: {}", peers.join(", ")),
+            Self::ServersApart(Apart::Now) => f.write_str("the pool's new servers are getting to know each other"),
+            Self::ServersApart(Apart::ForLong) => f.write_str(
+                "the pool's new servers do not all know each other: `gluster pool list` on each shows which; `systemctl restart glusterd` there",
+            ),
+            Self::ServersRefused(messages) => f.write_str(&messages.join("; ")),
             Self::MarkedBricks(hosts) => write!(
                 f,
                 "an interrupted create left its mark on the brick of {}; it is cleaned as soon as `clusterctl node join` runs there",
@@ -56,7 +68,7 @@ impl std::fmt::Display for StorageWait {
             ),
             Self::OtherVolume { found } => write!(
                 f,
-                "a volume of this name exists that was not made here (bricks: {}): choose another `--volume`",
+                "a volume of this name exists that is not what this cluster's would be (bricks: {}); it was left alone: choose another `--volume`",
                 found.join(", ")
             ),
             Self::UnregisteredBricks(bricks) => write!(
@@ -66,6 +78,11 @@ impl std::fmt::Display for StorageWait {
             ),
             Self::StoppedByOperator => f.write_str("the volume was stopped by hand: `gluster volume start` it"),
             Self::BricksOffline(bricks) => write!(f, "bricks not online: {}", bricks.join(", ")),
+            Self::BricksFull(bricks) => write!(
+                f,
+                "bricks more than {BRICK_FULL_PERCENT} % full: {}; make room, or join more hosts for another set of bricks",
+                bricks.join(", ")
+            ),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::xml::{self, Asked};
-use super::{Brick, BrickStatus, GlusterError, NewVolume, Peer, StoragePool, Volume, VolumeStatus};
+use super::{Brick, BrickStatus, GlusterError, NewVolume, OpVersions, Peer, StoragePool, Volume, VolumeStatus};
 use crate::cluster::{BrickPath, Hostname, NodeAddress, VolumeName};
 use crate::providers::command::{CommandError, Commander, Invocation, Output};
 
@@ -149,6 +149,20 @@ impl StoragePool for GlusterCli {
         xml::peers(&answer.stdout, answer.asked(Some(&server.to_string())))
     }
 
+    async fn volumes_at(&self, server: NodeAddress) -> Result<Vec<String>, GlusterError> {
+        let there = format!("--remote-host={server}");
+        let answer = self.read(Words::of(&[&there, "volume", "list"])).await?;
+        xml::volume_names(&answer.stdout, answer.asked(Some(&server.to_string())))
+    }
+
+    async fn op_versions(&self) -> Result<OpVersions, GlusterError> {
+        let level = async |option: &str| {
+            let answer = self.read(Words::of(&["volume", "get", "all", option])).await?;
+            xml::level(&answer.stdout, option, answer.asked(None))
+        };
+        Ok(OpVersions { now: level("cluster.op-version").await?, most: level("cluster.max-op-version").await? })
+    }
+
     async fn probe(&self, address: NodeAddress) -> Result<(), GlusterError> {
         let host = address.to_string();
         let answer = self.change(Words::of(&["peer", "probe", &host])).await?;
@@ -203,12 +217,13 @@ impl StoragePool for GlusterCli {
             VolumeStatus::Created | VolumeStatus::Stopped => Vec::new(),
             VolumeStatus::Started => {
                 let _turn = self.turn.lock().await;
-                let answer = self.read(words.and(name.as_str())).await?;
+                let answer = self.read(words.and(name.as_str()).and("detail")).await?;
                 xml::brick_status(&answer.stdout, answer.asked(None))?
             }
         };
-        let online = |brick: &Brick| seen.iter().any(|status| status.brick == *brick && status.online);
-        Ok(volume.bricks.iter().map(|brick| BrickStatus { brick: brick.clone(), online: online(brick) }).collect())
+        let offline = |brick: &Brick| BrickStatus { brick: brick.clone(), online: false, used_percent: None };
+        let found = |brick: &Brick| seen.iter().find(|status| status.brick == *brick).cloned();
+        Ok(volume.bricks.iter().map(|brick| found(brick).unwrap_or_else(|| offline(brick))).collect())
     }
 
     async fn fix_layout(&self, name: &VolumeName) -> Result<(), GlusterError> {

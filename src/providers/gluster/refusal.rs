@@ -38,6 +38,12 @@ pub(super) fn classify(command: &str, host: Option<&str>, errno: i64, text: &str
     if says("already part of another cluster") {
         return GlusterError::ForeignPool { host: host.unwrap_or_else(|| first_word(&message)).to_owned() };
     }
+    // "Peer 10.0.0.2 does not support required op-version" (10.3, when a server of an older version is probed).
+    if says("does not support required op-version") {
+        let host =
+            host.map(str::to_owned).or_else(|| between(&message, "Peer ", " does not support").map(str::to_owned));
+        return GlusterError::OldVersion { host: host.unwrap_or_default() };
+    }
     if let Some(name) = between(&message, "Volume ", " already exists") {
         return GlusterError::VolumeExists(name.to_owned());
     }
@@ -83,6 +89,7 @@ mod tests {
             ("Another transaction is in progress for v1. Please try again after some time.", "Busy"),
             ("Locking failed on 10.0.0.2. Please check log file for details.", "Busy"),
             ("10.0.0.2 is either already part of another cluster or having volumes configured", "ForeignPool"),
+            ("Peer 10.0.0.2 does not support required op-version", "OldVersion"),
             ("Volume shared already exists", "VolumeExists"),
             ("Staging failed on 10.0.0.2. Error: Volume shared already exists", "VolumeExists"),
             ("/data/a is already part of a volume", "BrickInUse"),

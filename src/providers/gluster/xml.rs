@@ -38,6 +38,30 @@ struct CliOutput {
     vol_info: Option<VolInfoXml>,
     #[serde(rename = "volStatus")]
     vol_status: Option<VolStatusXml>,
+    #[serde(rename = "volList")]
+    vol_list: Option<VolListXml>,
+    #[serde(rename = "volGetopts")]
+    vol_getopts: Option<VolGetoptsXml>,
+}
+
+#[derive(Debug, Deserialize)]
+struct VolListXml {
+    #[serde(default)]
+    volume: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct VolGetoptsXml {
+    #[serde(rename = "Opt", default)]
+    opt: Vec<OptXml>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OptXml {
+    #[serde(rename = "Option", default)]
+    option: String,
+    #[serde(rename = "Value", default)]
+    value: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,6 +154,10 @@ struct NodeXml {
     path: String,
     #[serde(default)]
     status: String,
+    #[serde(rename = "sizeTotal", default)]
+    size_total: String,
+    #[serde(rename = "sizeFree", default)]
+    size_free: String,
 }
 
 /// Reads the pool out of `gluster --xml pool list` (10.3):
@@ -215,15 +243,16 @@ fn read_brick(name: &str, asked: Asked<'_>) -> Result<Brick, GlusterError> {
     }
 }
 
-/// Reads the bricks' processes out of `gluster --xml volume status NAME` (10.3):
+/// Reads the bricks' processes out of `gluster --xml volume status NAME detail` (10.3), or the same without `detail`:
 ///
 /// ```text
 /// <node> <hostname>10.203.77.11</hostname> <path>/data/b/shared</path> <peerid>cda8edd4-...</peerid>
-///   <status>1</status> <port>50179</port> ... <pid>298</pid> </node>
+///   <status>1</status> <port>50179</port> ... <pid>298</pid>
+///   <sizeTotal>270553174016</sizeTotal> <sizeFree>238401683456</sizeFree> <device>/dev/vda</device> ... </node>
 /// <node> <hostname>Self-heal Daemon</hostname> <path>localhost</path> ... </node>
 /// ```
-/// Daemons are among the nodes, told apart by a path that is none. Bricks of servers that are not connected are
-/// missing.
+/// Daemons are among the nodes where there are no details, told apart by a path that is none. Bricks of servers that
+/// are not connected are missing.
 ///
 /// # Errors
 /// If GlusterFS refused (also when the volume is not started), or if the answer has another shape.
@@ -234,9 +263,45 @@ pub fn brick_status(stdout: &[u8], asked: Asked<'_>) -> Result<Vec<BrickStatus>,
     let nodes = status.volumes.volume.into_iter().flat_map(|volume| volume.node);
     let brick = |node: NodeXml| {
         let host = node.hostname.into_iter().next().filter(|_| node.path.starts_with('/'))?;
-        Some(BrickStatus { brick: Brick { host, path: node.path }, online: node.status.trim() == "1" })
+        let used_percent = used_percent(&node.size_total, &node.size_free);
+        Some(BrickStatus { brick: Brick { host, path: node.path }, online: node.status.trim() == "1", used_percent })
     };
     Ok(nodes.filter_map(brick).collect())
+}
+
+/// How full a file system of so many bytes is, rounded up.
+fn used_percent(total: &str, free: &str) -> Option<u8> {
+    let (total, free) = (total.trim().parse::<u64>().ok()?, free.trim().parse::<u64>().ok()?);
+    let used = u128::from(total.checked_sub(free)?);
+    u8::try_from((used * 100).div_ceil(u128::from(total).max(1))).ok()
+}
+
+/// Reads names out of `gluster --xml volume list` (10.3):
+///
+/// ```text
+/// <volList> <count>1</count> <volume>shared</volume> </volList>
+/// ```
+///
+/// # Errors
+/// If GlusterFS refused, or if the answer has another shape.
+pub fn volume_names(stdout: &[u8], asked: Asked<'_>) -> Result<Vec<String>, GlusterError> {
+    accepted(stdout, asked)?.vol_list.map(|list| list.volume).ok_or_else(|| asked.unreadable("no `volList`"))
+}
+
+/// Reads a number out of `gluster --xml volume get all cluster.op-version` (10.3):
+///
+/// ```text
+/// <volGetopts> <count>1</count> <Opt> <Option>cluster.op-version</Option> <Value>100000</Value> </Opt> </volGetopts>
+/// ```
+///
+/// # Errors
+/// If GlusterFS refused, or if the answer has another shape.
+pub fn level(stdout: &[u8], option: &str, asked: Asked<'_>) -> Result<u32, GlusterError> {
+    let options = accepted(stdout, asked)?.vol_getopts.map(|found| found.opt).unwrap_or_default();
+    match options.into_iter().find(|found| found.option == option) {
+        Some(found) => asked.number(option, &found.value),
+        None => Err(asked.unreadable(&format!("no `{option}`"))),
+    }
 }
 
 /// Reads whether a change was made:

@@ -51,6 +51,8 @@ pub struct BrickFacts {
     pub fs_type: String,
     /// Whether that file system keeps the extended attributes that GlusterFS needs.
     pub supports_xattr: bool,
+    /// How full that file system is for those who are not root, in percent and rounded up, as `df` shows it.
+    pub used_percent: Option<u8>,
 }
 
 /// Why a brick's directory could not be made, read or cleared.
@@ -148,8 +150,15 @@ pub fn inspect_brick(path: &Path) -> Result<BrickFacts, BrickError> {
         on_root_fs,
         is_mount_point: table.at(path).is_some(),
         fs_type: table.holding(ancestor).map(|entry| entry.fs_type.clone()).unwrap_or_default(),
+        used_percent: rustix::fs::statvfs(ancestor).ok().and_then(|found| used_percent(&found)),
         supports_xattr: !matches!(getxattr(ancestor, VOLUME_ID, &mut [0; 16]), Err(Errno::OPNOTSUPP | Errno::NOSYS)),
     })
+}
+
+fn used_percent(found: &rustix::fs::StatVfs) -> Option<u8> {
+    let used = found.f_blocks.checked_sub(found.f_bfree)?;
+    let all = u128::from(used) + u128::from(found.f_bavail);
+    u8::try_from((u128::from(used) * 100).div_ceil(all.max(1))).ok()
 }
 
 /// Makes the brick's directory and its parents (0755) where they are missing.

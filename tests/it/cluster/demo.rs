@@ -3,7 +3,8 @@
 use super::{BRICK, Cluster, MOUNT, PATIENCE, drift};
 use crate::lab::{usable, wait_for};
 
-/// Four hosts: h1 to h3 form the cluster, h4 stays outside until it is asked in. Covers T13 and T15.
+/// Four hosts: h1 to h3 form the cluster, h4 stays outside until it is asked in. Covers T13, T15 and FAULTS
+/// G11 and G12.
 #[test]
 fn lab_a_cluster_from_bare_hosts() {
     if !usable("lab_a_cluster_from_bare_hosts") {

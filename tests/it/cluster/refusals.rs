@@ -3,7 +3,8 @@
 use super::{BRICK, Cluster, MOUNT, PATIENCE};
 use crate::lab::{usable, wait_for};
 
-/// A master and two hosts that get in the way of joining in one manner after the other. Covers T24.
+/// A master and two hosts that get in the way of joining in one manner after the other. Covers T24 and FAULTS G9
+/// and G13.
 #[test]
 fn lab_what_belongs_to_others_is_left_alone() {
     if !usable("lab_what_belongs_to_others_is_left_alone") {
@@ -133,7 +134,7 @@ fn a_brick_of_another_volume(cluster: &Cluster, n: u8) {
 fn a_mount_point_with_files(cluster: &Cluster, n: u8) {
     cluster.write(n, &format!("{MOUNT}/written-by-a-service"), "kept");
     let before = contents(cluster, n, MOUNT);
-    cluster.join(n, &[]).refused(17, &[MOUNT, "files"]);
+    cluster.join(n, &[]).refused(17, &[MOUNT, "files", "written-by-a-service"]);
     assert_eq!(contents(cluster, n, MOUNT), before);
     assert_eq!(cluster.mounted(n), "");
     cluster.lab.ok(n, &["rm", "-r", MOUNT]);

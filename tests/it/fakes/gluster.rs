@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clusterctl::cluster::{BrickPath, NodeAddress, VolumeName};
 use clusterctl::providers::gluster::{
-    Brick, BrickStatus, GlusterError, NewVolume, Peer, StoragePool, Volume, VolumeStatus,
+    Brick, BrickStatus, GlusterError, NewVolume, OpVersions, Peer, StoragePool, Volume, VolumeStatus,
 };
 use clusterctl::providers::mounts::{BrickDisk, BrickError, BrickFacts};
 
@@ -39,7 +39,7 @@ pub(crate) enum Fault {
 }
 
 /// A server's disk and daemon.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Server {
     uuid: String,
     /// Servers with the same number are one pool.
@@ -49,8 +49,14 @@ struct Server {
     hung: bool,
     /// Bricks of this server would lie on its root file system.
     root_disk: bool,
-    /// It was re-installed: the others reject it.
+    /// The others reject it.
     rejected: bool,
+    /// It was installed anew: its identity by now.
+    renewed: Option<String>,
+    /// It is of a version that knows less than the pool uses.
+    old: bool,
+    /// How full the file systems of its bricks are.
+    used_percent: u8,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +83,13 @@ struct World {
     ids: u32,
     /// Every change of a volume that was asked for, in words.
     history: Vec<String>,
+    probed: BTreeSet<NodeAddress>,
+    /// Spreading the layout is refused.
+    layouts_refused: bool,
+    /// How often the layout was spread.
+    layouts: usize,
+    /// Where the next delay comes from; 0 where nothing is slow.
+    delays: u64,
 }
 
 /// Some servers, and the means to disturb them.
@@ -90,8 +103,7 @@ impl FakeGlusterWorld {
         let world = Self::default();
         for (pool, address) in addresses.iter().enumerate() {
             let uuid = world.lock().next_id();
-            let server =
-                Server { uuid, pool, up: true, reachable: true, hung: false, root_disk: false, rejected: false };
+            let server = Server { uuid, pool, up: true, used_percent: 10, reachable: true, ..Server::default() };
             world.lock().servers.insert(*address, server);
         }
         world
@@ -145,7 +157,57 @@ impl FakeGlusterWorld {
 
     /// Wipes `/var/lib/glusterd`: a new identity and no peers; the others show it as rejected.
     pub(crate) fn reinstall(&self, address: NodeAddress) {
-        self.server(address, |server| server.rejected = true);
+        let uuid = self.lock().next_id();
+        self.server(address, |server| (server.rejected, server.renewed) = (true, Some(uuid)));
+    }
+
+    /// Has the others reject a server, as they do one whose volumes' checksums differ from theirs; or accept it again.
+    pub(crate) fn set_rejected(&self, address: NodeAddress, rejected: bool) {
+        self.server(address, |server| server.rejected = rejected);
+    }
+
+    /// Gives a server a version that knows less than the pool uses.
+    pub(crate) fn set_old(&self, address: NodeAddress, old: bool) {
+        self.server(address, |server| server.old = old);
+    }
+
+    /// Fills the file systems of a server's bricks.
+    pub(crate) fn fill(&self, address: NodeAddress, used_percent: u8) {
+        self.server(address, |server| server.used_percent = used_percent);
+    }
+
+    /// Lets every call take its time from now on, up to 60 ms, as `seed` says.
+    pub(crate) fn slow_down(&self, seed: u64) {
+        self.lock().delays = seed;
+    }
+
+    /// Lets the layout be spread, or not.
+    pub(crate) fn refuse_layouts(&self, refused: bool) {
+        self.lock().layouts_refused = refused;
+    }
+
+    /// How often the layout was spread.
+    pub(crate) fn layouts(&self) -> usize {
+        self.lock().layouts
+    }
+
+    /// Waits as long as the next call takes.
+    async fn delay(&self) {
+        let wait = {
+            let mut world = self.lock();
+            for shift in [13_i32, -7, 17] {
+                world.delays ^= if shift > 0 { world.delays << shift } else { world.delays >> -shift };
+            }
+            world.delays % 60
+        };
+        if wait > 0 {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+    }
+
+    /// The addresses of the servers that were asked to come into a pool.
+    pub(crate) fn probed(&self) -> BTreeSet<NodeAddress> {
+        self.lock().probed.clone()
     }
 
     /// Makes these servers one pool of their own.
@@ -248,7 +310,8 @@ pub(crate) struct FakePool {
 }
 
 impl FakePool {
-    fn change(&self, change: Change) -> Result<(), GlusterError> {
+    async fn change(&self, change: Change) -> Result<(), GlusterError> {
+        self.world.delay().await;
         self.world.lock().change(self.me, &change)
     }
 }
@@ -256,6 +319,7 @@ impl FakePool {
 #[async_trait::async_trait]
 impl StoragePool for FakePool {
     async fn peers_seen_by(&self, server: NodeAddress) -> Result<Vec<Peer>, GlusterError> {
+        self.world.delay().await;
         self.world.lock().read(self.me, "pool list")?;
         let there = Self { me: server, world: self.world.clone() };
         if !self.world.lock().servers.get(&server).is_some_and(|server| server.up && server.reachable) {
@@ -265,12 +329,13 @@ impl StoragePool for FakePool {
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, GlusterError> {
+        self.world.delay().await;
         let mut world = self.world.lock();
         world.read(self.me, "pool list")?;
         let pool = world.pool_of(self.me);
         let mut peers = Vec::new();
         for (address, server) in world.servers.iter().filter(|(address, _)| **address != self.me) {
-            if server.pool != pool || world.servers[&self.me].rejected {
+            if server.pool != pool || world.servers[&self.me].renewed.is_some() {
                 continue;
             }
             let (state, text) = if server.rejected { (6, "Peer Rejected") } else { (3, "Peer in Cluster") };
@@ -282,8 +347,9 @@ impl StoragePool for FakePool {
                 state_text: text.to_owned(),
             });
         }
+        let own = &world.servers[&self.me];
         peers.push(Peer {
-            uuid: world.servers[&self.me].uuid.clone(),
+            uuid: own.renewed.clone().unwrap_or_else(|| own.uuid.clone()),
             hostname: "localhost".to_owned(),
             connected: true,
             state: 3,
@@ -293,8 +359,10 @@ impl StoragePool for FakePool {
     }
 
     async fn probe(&self, address: NodeAddress) -> Result<(), GlusterError> {
+        self.world.delay().await;
         let mut world = self.world.lock();
         let fault = world.begin(self.me, "peer probe")?;
+        world.probed.insert(address);
         let mine = world.pool_of(self.me);
         if address == self.me || address.is_loopback() {
             return Ok(());
@@ -311,6 +379,9 @@ impl StoragePool for FakePool {
         if !server.up || !server.reachable {
             return Err(unreachable());
         }
+        if server.old {
+            return Err(GlusterError::OldVersion { host: address.to_string() });
+        }
         let has_peers = world.servers.values().filter(|server| server.pool == theirs).count() > 1;
         if has_peers || world.volumes.iter().any(|(pool, _)| *pool == theirs) {
             return Err(GlusterError::ForeignPool { host: address.to_string() });
@@ -319,18 +390,36 @@ impl StoragePool for FakePool {
         World::end(fault, "peer probe")
     }
 
+    async fn volumes_at(&self, server: NodeAddress) -> Result<Vec<String>, GlusterError> {
+        self.world.delay().await;
+        let mut world = self.world.lock();
+        world.read(self.me, "volume list")?;
+        let Some(there) = world.servers.get(&server).filter(|server| server.up && server.reachable) else {
+            return Err(GlusterError::DaemonDown);
+        };
+        let of = |(pool, volume): &(usize, Volume)| (*pool == there.pool).then(|| volume.name.clone());
+        Ok(world.volumes.iter().filter_map(of).collect())
+    }
+
+    async fn op_versions(&self) -> Result<OpVersions, GlusterError> {
+        self.world.delay().await;
+        self.world.lock().read(self.me, "volume get")?;
+        Ok(OpVersions { now: 100_000, most: 100_000 })
+    }
+
     async fn volume(&self, name: &VolumeName) -> Result<Option<Volume>, GlusterError> {
+        self.world.delay().await;
         let mut world = self.world.lock();
         world.read(self.me, "volume info")?;
         Ok(world.volume(self.me, name).cloned())
     }
 
     async fn create(&self, volume: &NewVolume) -> Result<(), GlusterError> {
-        self.change(Change::Create(volume.clone()))
+        self.change(Change::Create(volume.clone())).await
     }
 
     async fn start(&self, name: &VolumeName, force: bool) -> Result<(), GlusterError> {
-        self.change(Change::Start { name: name.clone(), force })
+        self.change(Change::Start { name: name.clone(), force }).await
     }
 
     async fn add_bricks(
@@ -341,14 +430,15 @@ impl StoragePool for FakePool {
         bricks: &[Brick],
         force: bool,
     ) -> Result<(), GlusterError> {
-        self.change(Change::AddBricks { name: name.clone(), replica, arbiter, bricks: bricks.to_vec(), force })
+        self.change(Change::AddBricks { name: name.clone(), replica, arbiter, bricks: bricks.to_vec(), force }).await
     }
 
     async fn set_option(&self, name: &VolumeName, option: &str, value: &str) -> Result<(), GlusterError> {
-        self.change(Change::SetOption { name: name.clone(), option: option.to_owned(), value: value.to_owned() })
+        self.change(Change::SetOption { name: name.clone(), option: option.to_owned(), value: value.to_owned() }).await
     }
 
     async fn brick_status(&self, volume: &Volume) -> Result<Vec<BrickStatus>, GlusterError> {
+        self.world.delay().await;
         let command = "volume status";
         let mut world = self.world.lock();
         if volume.status == VolumeStatus::Started {
@@ -365,10 +455,16 @@ impl StoragePool for FakePool {
                 && server.is_some_and(|server| server.up && server.reachable && !server.rejected)
                 && !world.dead_bricks.contains(brick)
         };
-        Ok(volume.bricks.iter().map(|brick| BrickStatus { brick: brick.clone(), online: online(brick) }).collect())
+        let used = |brick: &Brick| {
+            let server = NodeAddress::parse(&brick.host).ok().and_then(|host| world.servers.get(&host));
+            server.filter(|_| online(brick)).map(|server| server.used_percent)
+        };
+        let status =
+            |brick: &Brick| BrickStatus { brick: brick.clone(), online: online(brick), used_percent: used(brick) };
+        Ok(volume.bricks.iter().map(status).collect())
     }
 
     async fn fix_layout(&self, name: &VolumeName) -> Result<(), GlusterError> {
-        self.change(Change::FixLayout { name: name.clone() })
+        self.change(Change::FixLayout { name: name.clone() }).await
     }
 }

@@ -1,12 +1,13 @@
 //! Servers of the pool that hang or are gone: who is known goes on, who is new waits.
 
+use clusterctl::converge::plan::Refusal;
 use clusterctl::providers::gluster::Brick;
 use clusterctl::providers::mounts::ProbeResult;
 
 use super::*;
 use crate::world::{brick_path, mount_point, until};
 
-/// A server that hangs holds up the access list, and so only those who are not on it yet.
+/// G7: a server that hangs holds up the access list, and so only those who are not on it yet.
 #[tokio::test]
 async fn a_hung_server_holds_up_new_hosts_only() {
     let mut world = World::started(4, Settings::default()).await;
@@ -45,7 +46,7 @@ async fn a_server_that_is_gone_is_done_without() {
     assert_at_rest(&world).await;
 }
 
-/// A brick whose process died is started by the next join of its host, with the one force that is allowed.
+/// G11: a brick whose process died is started by the next join of its host, with the one force that is allowed.
 #[tokio::test]
 async fn a_dead_brick_is_started() {
     let world = converged(3, 3).await;
@@ -59,7 +60,7 @@ async fn a_dead_brick_is_started() {
     assert_at_rest(&world).await;
 }
 
-/// A volume that somebody made by hand is neither taken over nor changed.
+/// G8: a volume that somebody made by hand is neither taken over nor changed.
 #[tokio::test]
 async fn a_volume_of_the_same_name_is_left_alone() {
     use clusterctl::providers::gluster::{NewVolume, StoragePool};
@@ -78,6 +79,8 @@ async fn a_volume_of_the_same_name_is_left_alone() {
     world.init().await;
     world.start().await;
     let error = world.hosts[1].join(None, Duration::from_millis(800)).await.unwrap_err();
+    let JoinError::Host(refusals) = &error else { panic!("{error:?}") };
+    assert!(matches!(&refusals[..], [Refusal::Storage { code, .. }] if code == "other-volume"), "{error:?}");
     assert!(chain(&error).contains("/data/by-hand"), "{}", chain(&error));
     assert_eq!((world.volume(), world.gluster.history()), (before, history));
 }

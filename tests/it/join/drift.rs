@@ -27,7 +27,7 @@ async fn a_mount_that_is_gone_is_mounted() {
     repaired(async |host| host.hand.lose_mounts(), &["mount"]).await;
 }
 
-/// S2-68: a mount whose client died is in the way until it is taken off.
+/// S2-68, G12: a mount whose client died is in the way until it is taken off.
 #[tokio::test]
 async fn a_dead_mount_is_replaced() {
     for health in [ProbeResult::Disconnected, ProbeResult::Hung] {

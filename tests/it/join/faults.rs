@@ -116,7 +116,7 @@ async fn gluster_that_refuses() {
     gluster(Fault::DaemonDown).await;
 }
 
-/// S2-67, S2-68: changes of which nobody knows whether they were made.
+/// S2-67, S2-68, G10: changes of which nobody knows whether they were made.
 #[tokio::test]
 async fn gluster_that_leaves_it_open() {
     gluster(Fault::TimedOut).await;

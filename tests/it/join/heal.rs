@@ -42,7 +42,7 @@ async fn healed(count: usize, more: usize, wedges: usize, bricks: usize) {
     assert_at_rest(&world).await;
 }
 
-/// S2-73: the first set, one brick alone, and the growth to a set.
+/// S2-73, G10: the first set, one brick alone, and the growth to a set.
 #[tokio::test]
 async fn wedged_creates_heal_themselves() {
     let worlds = [(3, 0, 1, 3), (3, 0, 2, 3), (1, 0, 1, 1), (1, 2, 1, 3), (3, 3, 1, 6)];

@@ -15,6 +15,7 @@ fn refused(name: &str, host: Option<&str>) -> GlusterError {
     done(&fixture(name), asked(host)).unwrap_err()
 }
 
+/// Covers FAULTS G5: only a connected server in state 3 is one to make volumes on.
 #[test]
 fn reads_pools() {
     let alone = peers(&fixture("pool_list_alone.xml"), asked(None)).unwrap();
@@ -94,6 +95,38 @@ fn reads_brick_processes_and_leaves_daemons_out() {
     assert!(online("status_peer_down.xml").iter().all(|(brick, _)| !brick.starts_with("10.203.77.13")));
     let error = brick_status(&fixture("status_not_started.xml"), asked(None)).unwrap_err();
     assert!(error.to_string().contains("is not started"), "{error}");
+}
+
+/// Covers FAULTS G18.
+#[test]
+fn reads_how_full_bricks_are() {
+    let bricks = brick_status(&fixture("status_detail.xml"), asked(None)).unwrap();
+    assert_eq!(
+        bricks.iter().map(|brick| (brick.online, brick.used_percent)).collect::<Vec<_>>(),
+        [(true, Some(12)); 2]
+    );
+    assert_eq!(bricks[1].brick.to_string(), "10.88.1.12:/data/b/v");
+    // Without details nobody says.
+    assert_eq!(brick_status(&fixture("status_r3.xml"), asked(None)).unwrap()[0].used_percent, None);
+    for (total, free, used) in
+        [("100", "9", Some(91)), ("1000", "99", Some(91)), ("0", "0", Some(0)), ("", "1", None), ("1", "2", None)]
+    {
+        assert_eq!(used_percent(total, free), used, "{total} {free}");
+    }
+}
+
+/// Covers FAULTS G17.
+#[test]
+fn reads_the_pools_levels() {
+    let read = |option| level(&fixture("op_version.xml"), option, asked(None));
+    assert_eq!(read("cluster.op-version").unwrap(), 100_000);
+    assert!(matches!(read("cluster.max-op-version"), Err(GlusterError::Unreadable { .. })));
+}
+
+#[test]
+fn reads_the_names_of_volumes() {
+    assert_eq!(volume_names(&fixture("volume_list.xml"), asked(None)).unwrap(), ["v"]);
+    assert_eq!(volume_names(&fixture("volume_list_none.xml"), asked(None)).unwrap(), Vec::<String>::new());
 }
 
 #[test]

@@ -232,6 +232,7 @@ impl World {
                 }
                 volume.options.insert(option.clone(), value.clone());
             }
+            Change::FixLayout { .. } if self.layouts_refused => return Err(refused(command, "Operation failed")),
             Change::FixLayout { name } => {
                 let volume = self.existing(me, name, command)?;
                 if volume.status != VolumeStatus::Started {
@@ -241,6 +242,7 @@ impl World {
                     let message = format!("Volume {name} is not a distribute volume or contains only 1 brick.");
                     return Err(refused(command, message));
                 }
+                self.layouts += 1;
             }
         }
         Self::end(fault, command)

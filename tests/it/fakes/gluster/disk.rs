@@ -25,6 +25,7 @@ impl BrickDisk for FakeDisk {
             is_mount_point: false,
             fs_type: "ext4".to_owned(),
             supports_xattr: true,
+            used_percent: Some(world.servers[&self.me].used_percent),
         })
     }
 
