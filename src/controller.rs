@@ -17,6 +17,7 @@ mod issuer;
 pub mod limits;
 pub mod listener;
 pub mod overview;
+pub mod rate;
 pub mod reconcile;
 pub mod removal;
 pub mod reply;

@@ -5,7 +5,30 @@ use sha2::{Digest, Sha256};
 
 /// 26 characters of lower-case base32: 128 bits of SHA-256 over the node's public key (SPKI, DER).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(String);
+pub struct NodeId(Letters);
+
+/// How many there are.
+const LENGTH: usize = 26;
+
+/// The characters in place: a controller has each id in half a dozen tables, and an allocation for each would be most of
+/// what a node costs it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Letters([u8; LENGTH]);
+
+impl std::ops::Deref for Letters {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // They are ASCII, whoever made them.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Letters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&**self, f)
+    }
+}
 
 /// Why a text is not a node id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +41,10 @@ impl NodeId {
     /// # Errors
     /// If `text` is not 26 characters of base32.
     pub fn parse(text: &str) -> Result<Self, NodeIdError> {
-        let lower = text.to_ascii_lowercase();
-        let shaped = lower.len() == 26 && lower.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b));
-        if shaped { Ok(Self(lower)) } else { Err(NodeIdError) }
+        let mut letters: [u8; LENGTH] = text.as_bytes().try_into().map_err(|_| NodeIdError)?;
+        letters.make_ascii_lowercase();
+        let shaped = letters.iter().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(b));
+        if shaped { Ok(Self(Letters(letters))) } else { Err(NodeIdError) }
     }
 
     /// The id that belongs to a public key, given as its SubjectPublicKeyInfo in DER.
@@ -37,7 +61,11 @@ impl NodeId {
 
     fn of_bytes(bytes: &[u8]) -> Self {
         let digest = Sha256::digest(bytes);
-        Self(data_encoding::BASE32_NOPAD.encode(&digest[..16]).to_ascii_lowercase())
+        let mut letters = [0; LENGTH];
+        // 16 bytes are 26 characters.
+        data_encoding::BASE32_NOPAD.encode_mut(&digest[..16], &mut letters);
+        letters.make_ascii_lowercase();
+        Self(Letters(letters))
     }
 }
 

@@ -22,8 +22,12 @@ pub fn assign(state: &ClusterState, node: &AdmittedNode) -> StorageRole {
         _ if node.facts.gluster_client_only => StorageRole::Client,
         Some(StorageRole::Client) if !node.keyed => StorageRole::Client,
         Some(StorageRole::Client | StorageRole::None) | None => {
-            let bricks = state.nodes().filter(|other| other.storage == StorageRole::Brick).count();
-            if node.keyed || bricks < storage.replica as usize { StorageRole::Brick } else { StorageRole::Client }
+            // Looked at for clients of the first implementation alone: it is a walk over all nodes.
+            let room = || {
+                let bricks = state.nodes().filter(|other| other.storage == StorageRole::Brick);
+                bricks.take(storage.replica as usize).count() < storage.replica as usize
+            };
+            if node.keyed || room() { StorageRole::Brick } else { StorageRole::Client }
         }
     }
 }

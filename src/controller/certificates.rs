@@ -37,6 +37,9 @@ pub struct AuthoritiesView {
     pub authorities: Vec<AuthorityView>,
     /// The end of the controller's own certificate; `None` until a client has asked for it.
     pub server_not_after: Option<Timestamp>,
+    /// Certificates of clients that are remembered as verified, and how many may be.
+    pub verified: usize,
+    pub max_verified: usize,
 }
 
 impl AuthoritiesView {

@@ -39,6 +39,7 @@ mod listings;
 mod memory;
 mod questions;
 mod registration;
+mod tables;
 
 pub use memory::Memory;
 
@@ -81,6 +82,21 @@ enum Outcome {
 impl Outcome {
     fn error(reply: ErrorReply) -> Self {
         Self::Error(Box::new(reply))
+    }
+}
+
+/// The part of the state that the reply to a node depends on beside the number of nodes: that alone opens the gate, but
+/// not before this is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Awaited {
+    settings: u64,
+    /// `None`: it is not registered any more.
+    node: Option<u64>,
+}
+
+impl Awaited {
+    fn of(state: &ClusterState, id: &NodeId) -> Self {
+        Self { settings: state.settings_revision(), node: state.node(id).map(|node| node.revision) }
     }
 }
 
@@ -212,12 +228,13 @@ impl FrontDoor {
 
     /// Answers as soon as `enough` holds, or `deadline` has come.
     async fn answer_when(&self, id: &NodeId, deadline: Instant, mut enough: impl FnMut(&Reply) -> bool) -> Outcome {
-        let mut storage = self.storage.clone();
-        let mut state = self.store.changed();
+        let (mut storage, mut state, mut swarm) = (self.storage.clone(), self.store.changed(), self.swarm.news());
         let mut parked = None;
         loop {
             storage.mark_unchanged();
             state.mark_unchanged();
+            swarm.mark_unchanged();
+            let awaited = self.store.read(|state| Awaited::of(state, id));
             let reply = match self.compose(id).await {
                 Ok(reply) => reply,
                 Err(outcome) => return outcome,
@@ -227,15 +244,25 @@ impl FrontDoor {
                 return Outcome::Reply(Box::new(reply));
             }
             parked.get_or_insert_with(|| self.counters.park());
-            // The Swarm has no channel that tells of its return: it is asked again, through its cache.
-            let swarm_poll = Duration::from_millis(if reply.reason.is_some_and(is_swarm) { 200 } else { 60_000 });
             tokio::select! {
                 _ = storage.changed() => {}
-                _ = state.changed() => {}
-                () = tokio::time::sleep(swarm_poll) => {}
+                () = self.moves_on(&mut state, id, awaited) => {}
+                () = self.swarm.changed(&mut swarm), if reply.reason.is_some_and(is_swarm) => {}
                 () = tokio::time::sleep_until(deadline) => {}
             }
         }
+    }
+
+    /// Returns when the state has changed in a way that a held-back reply to that node may be about. Most changes are
+    /// about other nodes: while thousands wait for the last one, composing anew each time would cost N times N replies.
+    async fn moves_on(&self, state: &mut watch::Receiver<u64>, id: &NodeId, awaited: Awaited) {
+        while state.changed().await.is_ok() {
+            if self.store.read(|state| Awaited::of(state, id)) != awaited {
+                return;
+            }
+        }
+        // The store is closed: the connection's deadline, or the shutdown, ends this.
+        std::future::pending().await
     }
 
     async fn compose(&self, id: &NodeId) -> Result<Reply, Outcome> {
@@ -244,18 +271,25 @@ impl FrontDoor {
             .read(|state| (gate::evaluate(self.need, state.counts(), state.latch()), state.node(id).cloned()));
         let Some(node) = found else { return Err(Outcome::error(self.no_longer(id))) };
         if let (Gate::Open { newly: true }, Some(thresholds)) = (gate, self.need) {
-            tracing::info!(
-                managers = thresholds.managers,
-                workers = thresholds.workers,
-                "the minimum is reached: the gate opens"
-            );
-            self.store.commit(Command::LatchGate { thresholds }).await.map_err(|error| self.not_stored(&error))?;
+            self.latch(thresholds).await?;
         }
         let swarm = match gate {
             Gate::Open { .. } => self.own_swarm(self.swarm.view().await),
             Gate::Waiting { .. } => SwarmView::Trouble { reason: Reason::BelowMinimum, message: String::new() },
         };
         Ok(self.reply_to(&node, gate, &swarm))
+    }
+
+    /// Puts on record that the gate is open: once, although many may see it at the same moment.
+    async fn latch(&self, thresholds: Thresholds) -> Result<(), Outcome> {
+        let _one = self.memory.latching.lock().await;
+        if self.store.read(|state| state.latch() == Some(thresholds)) {
+            return Ok(());
+        }
+        let Thresholds { managers, workers } = thresholds;
+        tracing::info!(managers, workers, "the minimum is reached: the gate opens");
+        self.store.commit(Command::LatchGate { thresholds }).await.map_err(|error| self.not_stored(&error))?;
+        Ok(())
     }
 
     /// What a node is told that was registered when it asked, and is not any more.

@@ -6,7 +6,7 @@ use super::certificates::{
     AdminCertificate, AuthoritiesView, AuthorityView, CertificateError, CertificateIssuer, RotationError,
 };
 use crate::cluster::{KeyFingerprint, ProvenKey, Role};
-use crate::pki::authority::AuthorityDescription;
+use crate::pki::authority::{AuthorityDescription, MAX_VERIFIED};
 use crate::pki::{Authority, AuthorityError, Lifetime};
 
 /// How long a replaced CA is trusted: nodes that join again within a month, as a unit does at every boot, lose nothing.
@@ -36,6 +36,9 @@ impl CertificateIssuer for Authority {
         AuthoritiesView {
             authorities: std::iter::once(view(&description.active, None)).chain(previous).collect(),
             server_not_after: description.server_not_after,
+            verified: description.verified,
+            // The active CA's and the one's before.
+            max_verified: 2 * MAX_VERIFIED,
         }
     }
 

@@ -98,6 +98,15 @@ pub struct LimitCounters {
     pub nodes: u64,
 }
 
+/// How many entries each table holds; none holds more than twice [`TABLE`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitTables {
+    pub requests: usize,
+    pub node_requests: usize,
+    pub token_failures: usize,
+    pub token_failures_of_addresses: usize,
+}
+
 /// A source of requests: an address, or for IPv6 the network that one host has to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source(IpAddr);
@@ -210,6 +219,17 @@ impl Limits {
         self.counters
     }
 
+    /// What is remembered now.
+    #[must_use]
+    pub fn tables(&self) -> LimitTables {
+        LimitTables {
+            requests: self.requests.buckets.len(),
+            node_requests: self.node_requests.buckets.len(),
+            token_failures: self.failures.tallies.len(),
+            token_failures_of_addresses: self.failures_of_address.tallies.len(),
+        }
+    }
+
     fn too_soon(&mut self, limit: Limit, retry_after: Duration, now: Duration) -> TooSoon {
         TooSoon { limit, retry_after, log: self.said[limit as usize].note(now) }
     }
@@ -243,6 +263,10 @@ struct Recent<K, V> {
 impl<K: Eq + Hash, V> Recent<K, V> {
     fn new() -> Self {
         Self { young: HashMap::new(), old: HashMap::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.young.len() + self.old.len()
     }
 
     fn get(&self, key: &K) -> Option<&V> {

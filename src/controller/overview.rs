@@ -1,15 +1,18 @@
 //! What `master status` and `node list` show: the state of the cluster and its nodes as JSON values. Pure but for the
 //! counters it reads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::command::{Thresholds, Warrant};
 use super::gate::{self, Gate};
+use super::rate::Rate;
 use super::reply::{StorageView, SwarmView};
 use super::state::{ClusterState, NodeRecord, StorageRole};
 use super::store::StoreStatus;
@@ -21,6 +24,8 @@ use crate::providers::swarm::Member;
 /// Counts since the controller started.
 #[derive(Debug, Default)]
 pub struct Counters {
+    registered: AtomicU64,
+    registrations: Mutex<Rate>,
     refused: AtomicU64,
     parked: AtomicU64,
 }
@@ -36,6 +41,24 @@ impl Drop for Parked<'_> {
 }
 
 impl Counters {
+    /// A node registered, or came again. `now` is counted from the start.
+    pub fn registered(&self, now: Duration) {
+        self.registered.fetch_add(1, Ordering::Relaxed);
+        self.registrations.lock().unwrap_or_else(PoisonError::into_inner).count(now, 1);
+    }
+
+    /// What was counted, as of `now`.
+    #[must_use]
+    pub fn show(&self, now: Duration) -> Value {
+        let rate = self.registrations.lock().unwrap_or_else(PoisonError::into_inner).per_second(now);
+        json!({
+            "Registrations": self.registered.load(Ordering::Relaxed),
+            "RegistrationsPerSecond": rate,
+            "RegistrationsRefused": self.refused.load(Ordering::Relaxed),
+            "RepliesHeldBack": self.parked.load(Ordering::Relaxed),
+        })
+    }
+
     /// A registration was refused.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +82,7 @@ pub struct Seen {
 /// What is known of the nodes beside what is on record.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    pub members: &'a [Member],
+    pub members: &'a Members<'a>,
     pub view: &'a StorageView,
     pub seen: &'a HashMap<NodeId, Seen>,
 }
@@ -122,7 +145,6 @@ pub fn status(
     swarm: &SwarmView,
     around: Surroundings<'_>,
     store: &StoreStatus,
-    counters: &Counters,
 ) -> Value {
     let (counts, view) = (state.counts(), around.view);
     let gate = match gate::evaluate(need, counts, state.latch()) {
@@ -152,10 +174,9 @@ pub fn status(
         })
     });
     let need = need.unwrap_or_default();
-    let mut present: Vec<&NodeRecord> = state.nodes().collect();
-    present.sort_by(|a, b| a.hostname.cmp(&b.hostname));
-    let rows = cut(present.iter().map(|node| row(node, state, around)), STATUS_ROWS, STATUS_BYTES);
-    let unregistered = unregistered(&present, around.members);
+    let (total, first) = (state.counts().total(), first_by_name(state));
+    let rows = cut(first.iter().map(|node| row(node, state, around)), STATUS_ROWS, STATUS_BYTES);
+    let unregistered = unregistered(state, around.members);
     let unregistered_total = unregistered.len();
     json!({
         "Status": "ready",
@@ -165,14 +186,10 @@ pub fn status(
         "Swarm": swarm,
         "Volume": volume,
         "Nodes": rows,
-        "NodesTotal": present.len(),
+        "NodesTotal": total,
         "Unregistered": cut(unregistered.into_iter(), STATUS_ROWS, STATUS_BYTES),
         "UnregisteredTotal": unregistered_total,
         "Store": store,
-        "Counters": {
-            "RegistrationsRefused": counters.refused.load(Ordering::Relaxed),
-            "RepliesHeldBack": counters.parked.load(Ordering::Relaxed),
-        },
     })
 }
 
@@ -196,10 +213,23 @@ fn finding(node: &NodeRecord, view: &StorageView) -> String {
     format!("it knows {known} of {servers} servers to mount from when it boots: `clusterctl node join` there")
 }
 
+/// As many nodes as the state of the cluster comes with, by name. All are looked at; only these are sorted.
+fn first_by_name(state: &ClusterState) -> Vec<&NodeRecord> {
+    let mut nodes: Vec<&NodeRecord> = state.nodes().collect();
+    let by_name = |a: &&NodeRecord, b: &&NodeRecord| a.hostname.cmp(&b.hostname);
+    if nodes.len() > STATUS_ROWS {
+        nodes.select_nth_unstable_by(STATUS_ROWS, by_name);
+        nodes.truncate(STATUS_ROWS);
+    }
+    nodes.sort_by(by_name);
+    nodes
+}
+
 /// One page of nodes by id, after the id `after`.
 #[must_use]
 pub fn nodes(state: &ClusterState, after: &str, limit: u32, around: Surroundings<'_>) -> Value {
-    let (rows, next) = page(state.nodes(), |node| node.id.as_str(), after, limit, |node| row(node, state, around));
+    let (rows, next) =
+        page(state.nodes_after(after), |node| node.id.as_str(), after, limit, |node| row(node, state, around));
     json!({ "Status": "ready", "Nodes": rows, "After": next })
 }
 
@@ -246,7 +276,7 @@ pub(super) fn admitted_by(warrant: &Warrant) -> String {
 }
 
 fn row(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>) -> Value {
-    let member = member_of(node, around.members);
+    let member = around.members.of_node(node);
     let storage = match (node.storage, state.storage()) {
         (StorageRole::Brick, Some(storage))
             if !around.view.bricks.contains(&Brick::at(node.address, &storage.brick)) =>
@@ -289,25 +319,42 @@ fn standing<'a>(node: &NodeRecord, state: &ClusterState, member: Option<&'a Memb
     }
 }
 
-/// The Swarm's entry for a node: by the id that it reported, else by its name, a live entry first.
-fn member_of<'a>(node: &NodeRecord, members: &'a [Member]) -> Option<&'a Member> {
-    let reported = members.iter().find(|member| member.swarm_node_id == node.report.swarm_node_id);
-    let named = || {
-        let mut named: Vec<&Member> =
-            members.iter().filter(|member| member.hostname == node.hostname.as_str()).collect();
-        named.sort_by_key(|member| member.state != "ready");
-        named.first().copied()
-    };
-    reported.or_else(named)
+/// The Swarm's entries by id and by name, so that a listing of all nodes looks at each once.
+#[derive(Debug, Default)]
+pub struct Members<'a> {
+    all: &'a [Member],
+    by_id: HashMap<&'a str, &'a Member>,
+    /// Of entries of one name a live one, else the first.
+    by_name: HashMap<&'a str, &'a Member>,
+}
+
+impl<'a> Members<'a> {
+    #[must_use]
+    pub fn of(all: &'a [Member]) -> Self {
+        let mut members = Self { all, ..Self::default() };
+        for member in all {
+            members.by_id.entry(&member.swarm_node_id).or_insert(member);
+            let named = members.by_name.entry(&member.hostname).or_insert(member);
+            if named.state != "ready" && member.state == "ready" {
+                *named = member;
+            }
+        }
+        members
+    }
+
+    /// The Swarm's entry for a node: by the id that it reported, else by its name.
+    fn of_node(&self, node: &NodeRecord) -> Option<&'a Member> {
+        let reported = self.by_id.get(node.report.swarm_node_id.as_str());
+        reported.or_else(|| self.by_name.get(node.hostname.as_str())).copied()
+    }
 }
 
 /// Members of the Swarm that no registered node accounts for: left-overs of failed joins, or hosts joined by hand.
-fn unregistered(nodes: &[&NodeRecord], members: &[Member]) -> Vec<Value> {
-    let known: Vec<&str> =
-        nodes.iter().filter_map(|node| member_of(node, members)).map(|member| member.swarm_node_id.as_str()).collect();
-    members
-        .iter()
-        .filter(|member| !known.contains(&member.swarm_node_id.as_str()))
+fn unregistered(state: &ClusterState, members: &Members<'_>) -> Vec<Value> {
+    let known: HashSet<&str> =
+        state.nodes().filter_map(|node| members.of_node(node)).map(|member| member.swarm_node_id.as_str()).collect();
+    let strangers = members.all.iter().filter(|member| !known.contains(member.swarm_node_id.as_str()));
+    strangers
         .map(
             |member| json!({ "SwarmNodeId": member.swarm_node_id, "Hostname": member.hostname, "Swarm": member.state }),
         )

@@ -78,7 +78,8 @@ pub struct ClusterState {
     /// Changes of the volume that were about to be tried and were not seen to be complete, the oldest first.
     intents: Vec<StorageIntent>,
     layout_due: bool,
-    nodes: BTreeMap<NodeId, NodeRecord>,
+    /// Boxed: the tree's own nodes are a third empty, which would be a third of all records.
+    nodes: BTreeMap<NodeId, Box<NodeRecord>>,
     by_hostname: HashMap<Hostname, NodeId>,
     by_address: HashMap<NodeAddress, NodeId>,
     counts: RoleCounts,
@@ -88,6 +89,8 @@ pub struct ClusterState {
     requests_of: BTreeMap<requests::Asker, ShortId>,
     admins: BTreeMap<String, AdminRecord>,
     revision: u64,
+    /// The sequence of the last change to what there is one of, since the start.
+    settings_revision: u64,
     dirty: BTreeSet<String>,
 }
 
@@ -117,6 +120,12 @@ impl ClusterState {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Increases with each change to what there is one of: the Swarm's record, the volume's, the gate.
+    #[must_use]
+    pub fn settings_revision(&self) -> u64 {
+        self.settings_revision
     }
 
     fn initialise(&mut self, sequence: u64, cluster_id: &str) -> Effect {
@@ -160,7 +169,9 @@ impl ClusterState {
         self.dirty.insert(row);
         // It holds the revision. It is also the first row that is read, so that a program that does not know the
         // present version says so before it finds rows that it has never heard of.
-        self.dirty.insert(records::CLUSTER.to_owned());
+        if !self.dirty.contains(records::CLUSTER) {
+            self.dirty.insert(records::CLUSTER.to_owned());
+        }
     }
 
     fn set<T: PartialEq>(&mut self, sequence: u64, field: fn(&mut Self) -> &mut T, value: T) -> Effect {
@@ -168,6 +179,7 @@ impl ClusterState {
             return Effect::Unchanged;
         }
         *field(self) = value;
+        self.settings_revision = sequence;
         self.touch(sequence, records::CLUSTER.to_owned());
         Effect::Changed
     }

@@ -13,7 +13,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -23,13 +23,16 @@ use tokio::sync::{oneshot, watch};
 
 mod directory;
 mod medium;
+mod meter;
 mod redb;
 mod seal;
 mod writer;
 
 pub use directory::{DirectoryError, check_directory};
 pub use medium::{FileMedium, Medium, OpenMedium};
+pub use meter::CommitFigures;
 
+use meter::Meter;
 use writer::{Submission, Writer};
 
 /// The format of the database file. A greater one is refused; each older one keeps a fixture in the tests.
@@ -159,9 +162,10 @@ pub struct Committed<E> {
 }
 
 /// Whether the store can write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
+    #[default]
     Writable,
     /// For how long it has not been, and why.
     Failing {
@@ -172,21 +176,33 @@ pub enum Health {
 }
 
 /// The store at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StoreStatus {
     /// The last command applied.
     pub sequence: u64,
     /// The last command that is in the rows.
     pub folded: u64,
+    /// Commands in the journal, and how many there may be before they are folded.
+    pub journal: u64,
+    pub max_journal: u64,
     pub rows: u64,
+    /// Bytes of the rows, with their keys.
+    pub row_bytes: u64,
     pub file_bytes: u64,
-    /// Commands waiting.
+    /// The most that the database's cache holds.
+    pub max_cache_bytes: u64,
+    /// Commands waiting, how many may, and how many were turned away since the start.
     pub queued: u64,
-    /// Transactions that carried commands, folds and compactions since the start.
+    pub max_queued: u64,
+    pub turned_away: u64,
+    /// Commands made durable since the start, transactions that carried them, folds and compactions.
+    pub commands: u64,
     pub batches: u64,
+    pub max_batch: u64,
     pub folds: u64,
     pub compactions: u64,
+    pub commits: CommitFigures,
     pub health: Health,
 }
 
@@ -196,23 +212,47 @@ struct Board {
     sequence: u64,
     folded: u64,
     rows: u64,
+    row_bytes: u64,
     file_bytes: u64,
+    commands: u64,
     batches: u64,
     folds: u64,
     compactions: u64,
+    meter: Meter,
     failing: Option<(Instant, String)>,
+}
+
+/// What holds for as long as the store is open.
+#[derive(Debug, Default)]
+struct Bounds {
+    journal: u64,
+    cache: u64,
+    queue: u64,
+    batch: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     board: Mutex<Board>,
+    bounds: Bounds,
     /// Says the same as `board.failing`, without the lock.
     failing: AtomicBool,
     closing: AtomicBool,
     queued: AtomicUsize,
+    turned_away: AtomicU64,
 }
 
 impl Shared {
+    fn new(options: &StoreOptions) -> Self {
+        let bounds = Bounds {
+            journal: options.fold_records,
+            cache: options.cache as u64,
+            queue: options.queue as u64,
+            batch: options.batch as u64,
+        };
+        Self { bounds, ..Self::default() }
+    }
+
     fn board(&self) -> std::sync::MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -285,7 +325,10 @@ impl<M: Machine> Store<M> {
             Err(refused) => {
                 self.shared.queued.fetch_sub(1, Ordering::Relaxed);
                 Err(match refused {
-                    TrySendError::Full(_) => CommitError::Overloaded,
+                    TrySendError::Full(_) => {
+                        self.shared.turned_away.fetch_add(1, Ordering::Relaxed);
+                        CommitError::Overloaded
+                    }
                     TrySendError::Disconnected(_) => CommitError::Closed,
                 })
             }
@@ -308,15 +351,25 @@ impl<M: Machine> Store<M> {
         } else {
             Health::Writable
         };
+        let bounds = &self.shared.bounds;
         StoreStatus {
             sequence: board.sequence,
             folded: board.folded,
+            journal: board.sequence - board.folded,
+            max_journal: bounds.journal,
             rows: board.rows,
+            row_bytes: board.row_bytes,
             file_bytes: board.file_bytes,
+            max_cache_bytes: bounds.cache,
             queued: self.shared.queued.load(Ordering::Relaxed) as u64,
+            max_queued: bounds.queue,
+            turned_away: self.shared.turned_away.load(Ordering::Relaxed),
+            commands: board.commands,
             batches: board.batches,
+            max_batch: bounds.batch,
             folds: board.folds,
             compactions: board.compactions,
+            commits: board.meter.figures(Instant::now()),
             health,
         }
     }

@@ -1,10 +1,11 @@
 //! The controller's view of its Swarm: read from the local engine when needed, kept for a few seconds, never written
 //! down. Join tokens live here and in replies, nowhere else.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::reply::{SwarmAccess, SwarmView};
@@ -20,6 +21,9 @@ const DOUBTED_FRESH: Duration = Duration::from_millis(300);
 /// How long trouble is believed, so that its end is seen soon and Docker is not asked by every waiting node.
 const TROUBLE_FRESH: Duration = Duration::from_millis(150);
 
+/// How often the engine is asked while somebody waits for the Swarm.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
 /// How long Docker may take before nodes are told that it does not answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -29,6 +33,10 @@ pub struct SwarmWatch {
     /// Where nodes join, if the operator named an address.
     advertise: Option<NodeAddress>,
     cached: Mutex<Option<(Instant, SwarmView)>>,
+    /// Counts how often a look differed from the one before.
+    news: watch::Sender<u64>,
+    /// Held by the one of all who wait that asks the engine.
+    asking: Mutex<()>,
 }
 
 /// The port that Swarm managers listen on.
@@ -37,7 +45,8 @@ const SWARM_PORT: u16 = 2377;
 impl SwarmWatch {
     #[must_use]
     pub fn new(engine: Arc<dyn SwarmEngine>, advertise: Option<NodeAddress>) -> Self {
-        Self { engine, advertise, cached: Mutex::new(None) }
+        let (news, asking) = (watch::Sender::new(0), Mutex::default());
+        Self { engine, advertise, cached: Mutex::new(None), news, asking }
     }
 
     /// The Swarm as it is now, or was a moment ago.
@@ -53,8 +62,35 @@ impl SwarmWatch {
             }
         }
         let view = self.read().await;
+        let differs = cached.as_ref().is_none_or(|(_, before)| *before != view);
         *cached = Some((Instant::now(), view.clone()));
+        if differs {
+            self.news.send_modify(|count| *count += 1);
+        }
         view
+    }
+
+    /// For [`changed`](Self::changed): what is looked at from now on is news.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Returns when the Swarm looks otherwise. Docker tells nobody of that and has to be asked, by one of all who wait.
+    pub async fn changed(&self, news: &mut watch::Receiver<u64>) {
+        tokio::select! {
+            // It comes to an end with this value alone.
+            _ = news.changed() => {}
+            never = self.keep_asking() => match never {},
+        }
+    }
+
+    async fn keep_asking(&self) -> Infallible {
+        let _asking = self.asking.lock().await;
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            self.view().await;
+        }
     }
 
     /// Forgets what is not quite new: a token out of it was refused, so that it may have been rotated.

@@ -124,7 +124,7 @@ impl std::fmt::Debug for Signer {
 }
 
 /// How many certificates are remembered as verified; then it begins anew. 3 MiB.
-const MAX_VERIFIED: usize = 64 * 1024;
+pub const MAX_VERIFIED: usize = 64 * 1024;
 
 /// What `master cert show` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +134,8 @@ pub struct Description {
     pub previous: Option<(AuthorityDescription, Timestamp)>,
     /// The end of the controller's own certificate; `None` until a client has asked for it.
     pub server_not_after: Option<Timestamp>,
+    /// Clients' certificates that are remembered as verified; at most [`MAX_VERIFIED`] for each CA.
+    pub verified: usize,
 }
 
 /// One CA of a [`Description`].
@@ -326,6 +328,8 @@ impl Authority {
             active: one(&current.active),
             previous: current.previous(now).map(|previous| (one(&previous.signer), previous.trusted_until)),
             server_not_after: guard(&current.active.server).as_ref().map(|(_, lifetime)| lifetime.not_after),
+            verified: guard(&current.active.verified).len()
+                + current.previous(now).map_or(0, |previous| guard(&previous.signer.verified).len()),
         }
     }
 

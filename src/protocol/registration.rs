@@ -378,6 +378,17 @@ pub struct Facts {
     pub gluster_client_only: bool,
 }
 
+impl Facts {
+    /// Whether the two say the same of a host; free memory does not count.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self { os, cpus, memory_mb: _, docker_version, gluster_capable, gluster_client_only } = self;
+        (os, docker_version) == (&other.os, &other.docker_version)
+            && (*cpus, *gluster_capable, *gluster_client_only)
+                == (other.cpus, other.gluster_capable, other.gluster_client_only)
+    }
+}
+
 /// What a node reports about its host after converging.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeReport {

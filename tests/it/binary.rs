@@ -7,6 +7,7 @@ mod administration;
 mod controller;
 mod docker;
 mod downgrade;
+mod idle;
 pub(crate) mod served;
 
 use std::io::{BufRead, BufReader, Read};

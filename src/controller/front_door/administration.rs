@@ -6,12 +6,13 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::tables::Tables;
 use super::{FrontDoor, Outcome, listings, unknown_node};
 use crate::cluster::{Hostname, KeyFingerprint, NodeId, Role, ShortId};
 use crate::controller::certificates::{CertificateIssuer, RotationError};
 use crate::controller::command::{Command, Decision};
 use crate::controller::listener::ListenerMonitor;
-use crate::controller::overview::{self, Surroundings};
+use crate::controller::overview::{self, Members, Surroundings};
 use crate::controller::removal::{self, MemberTarget};
 use crate::controller::state::{ClusterState, Denial, Effect, NodeRecord, TokenStatus};
 use crate::controller::store::Committed;
@@ -57,17 +58,30 @@ impl FrontDoor {
 
     async fn overview(&self) -> Value {
         let (members, swarm) = tokio::join!(self.swarm.members(), self.swarm.view());
-        let (view, seen) = (self.storage.borrow().clone(), self.memory.seen());
-        let store = self.store.status();
-        let around = Surroundings { members: &members, view: &view, seen: &seen };
+        let (view, store, memory) = (self.storage.borrow().clone(), self.store.status(), self.memory.sizes());
+        let seen = self.memory.seen();
+        let around = Surroundings { members: &Members::of(&members), view: &view, seen: &seen };
         let now = self.clock.now();
+        let (limits, tables) = {
+            let limits = self.limits();
+            (limits.counters(), limits.tables())
+        };
+        let authorities = self.certificates.as_ref().map(|issuer| issuer.describe(now));
         let (mut value, requests, tokens) = self.store.read(|state| {
-            let value = overview::status(state, self.need, &swarm, around, &store, &self.counters);
+            let mut value = overview::status(state, self.need, &swarm, around, &store);
+            let tables = Tables {
+                state,
+                max_nodes: self.policy.max_nodes,
+                memory,
+                limits: tables,
+                authorities: authorities.as_ref(),
+            };
+            value["Tables"] = tables.show();
             let pending = state.requests().filter(|request| request.word() == "pending").count();
             let valid = state.tokens().filter(|token| token.status(now) == TokenStatus::Valid).count();
             (value, pending, valid)
         });
-        let limits = self.limits().counters();
+        value["Counters"] = self.counters.show(self.started.elapsed());
         value["Listener"] = json!(self.listener.get().map(ListenerMonitor::status));
         value["Controller"] = json!({ "Address": self.own.to_string() });
         value["Admission"] = json!({
@@ -91,14 +105,14 @@ impl FrontDoor {
     async fn nodes(&self, after: &str, limit: u32) -> Value {
         let members = self.swarm.members().await;
         let (view, seen) = (self.storage.borrow().clone(), self.memory.seen());
-        let around = Surroundings { members: &members, view: &view, seen: &seen };
+        let around = Surroundings { members: &Members::of(&members), view: &view, seen: &seen };
         self.store.read(|state| overview::nodes(state, after, limit, around))
     }
 
     async fn show_node(&self, name: &NodeName) -> Answer {
         let members = self.swarm.members().await;
         let (view, seen) = (self.storage.borrow().clone(), self.memory.seen());
-        let around = Surroundings { members: &members, view: &view, seen: &seen };
+        let around = Surroundings { members: &Members::of(&members), view: &view, seen: &seen };
         let now = self.clock.now();
         self.store
             .read(|state| find(state, name).map(|node| overview::node(node, state, around, now)))

@@ -15,6 +15,8 @@ pub struct Memory {
     seen: Mutex<HashMap<NodeId, Seen>>,
     /// The nodes that wait for an administrator with a reply held back: one each.
     waiting: Mutex<HashSet<NodeId>>,
+    /// Held by the one that puts on record that the gate is open.
+    pub(super) latching: tokio::sync::Mutex<()>,
 }
 
 /// A node that waits; it no longer does when this is dropped.
@@ -41,9 +43,15 @@ impl Memory {
         lock(&self.seen).insert(id.clone(), seen);
     }
 
-    /// When nodes were last heard.
-    pub(super) fn seen(&self) -> HashMap<NodeId, Seen> {
-        lock(&self.seen).clone()
+    /// When nodes were last heard. Nobody is noted while this is held: look, and let go.
+    pub(super) fn seen(&self) -> MutexGuard<'_, HashMap<NodeId, Seen>> {
+        lock(&self.seen)
+    }
+
+    /// How many nodes' last lines are remembered, how many nodes' last words, and how many nodes wait for an
+    /// administrator.
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [lock(&self.said).len(), lock(&self.seen).len(), lock(&self.waiting).len()]
     }
 
     pub(super) fn forget(&self, id: &NodeId) {

@@ -235,6 +235,7 @@ impl FrontDoor {
             self.log_registration(&id, caller.source());
         }
         self.memory.hears(&id, Seen { at: now, source: caller.source() });
+        self.counters.registered(self.started.elapsed());
         let certificate = match self.certificate(&id, caller, now) {
             Ok(certificate) => certificate,
             Err(outcome) => return Progress::Answer(outcome),

@@ -89,13 +89,21 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> ListenerStatus {
-        let local = Peer::Local { uid: 0 };
-        let open = self.remote.lock().unwrap_or_else(PoisonError::into_inner).len() + self.slots(&local).len();
+        let local = self.slots(&Peer::Local { uid: 0 }).len();
+        let (remote, addresses, per_address) = {
+            let slots = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+            (slots.len(), slots.addresses(), slots.per_address())
+        };
         ListenerStatus {
-            open: open as u64,
+            open: (remote + local) as u64,
             held: self.held.len() as u64,
             max_open: self.caps.connections as u64,
             max_held: self.caps.held as u64,
+            max_open_per_address: per_address as u64,
+            max_held_per_address: self.held.per_address() as u64,
+            addresses: addresses as u64,
+            local: local as u64,
+            max_local: LOCAL_CONNECTIONS as u64,
             ..self.counters.status()
         }
     }

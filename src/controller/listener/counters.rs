@@ -36,6 +36,14 @@ pub struct ListenerStatus {
     /// The caps that hold for the two.
     pub max_open: u64,
     pub max_held: u64,
+    /// The same for one address, if its clients have no certificate in the case of `held`.
+    pub max_open_per_address: u64,
+    pub max_held_per_address: u64,
+    /// Addresses that those connections come from now.
+    pub addresses: u64,
+    /// How many of `open` are on the unix socket, which has a cap of its own.
+    pub local: u64,
+    pub max_local: u64,
 }
 
 #[derive(Debug, Default)]

@@ -49,6 +49,10 @@ impl HeldPlaces {
         Ok(HeldPlace { places: Arc::clone(self), address })
     }
 
+    pub(super) fn per_address(&self) -> usize {
+        self.per_address
+    }
+
     pub(super) fn len(&self) -> usize {
         self.taken().all
     }

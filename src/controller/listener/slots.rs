@@ -48,6 +48,15 @@ impl<W: Clone> Slots<W> {
         self.open.len()
     }
 
+    /// How many addresses the connections come from.
+    pub(super) fn addresses(&self) -> usize {
+        self.addresses.len()
+    }
+
+    pub(super) fn per_address(&self) -> usize {
+        self.per_address
+    }
+
     /// The limit that a newcomer from this address meets.
     pub(super) fn limit_for(&self, address: IpAddr) -> Option<Limit> {
         let of_address = self.addresses.get(&address).map_or(0, Vec::len);

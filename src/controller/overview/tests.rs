@@ -1,7 +1,7 @@
 use super::*;
 use crate::cluster::{Hostname, NodeAddress, Role};
 use crate::controller::command::{AdmittedNode, Command};
-use crate::controller::store::{Health, Machine};
+use crate::controller::store::Machine;
 use crate::protocol::registration::{Facts, NodeReport};
 
 fn state(nodes: u32) -> ClusterState {
@@ -31,7 +31,7 @@ fn state(nodes: u32) -> ClusterState {
 fn pages_of_nodes_can_be_read() {
     let state = state(900);
     let (view, seen) = (StorageView::default(), HashMap::new());
-    let around = Surroundings { members: &[], view: &view, seen: &seen };
+    let around = Surroundings { members: &Members::default(), view: &view, seen: &seen };
     let (mut after, mut shown, mut pages) = (String::new(), Vec::new(), 0);
     loop {
         let page = nodes(&state, &after, 0, around);
@@ -51,20 +51,10 @@ fn the_state_of_a_large_cluster_can_be_read() {
     let state = state(900);
     let view = StorageView::default();
     let seen = HashMap::new();
-    let around = Surroundings { members: &[], view: &view, seen: &seen };
+    let around = Surroundings { members: &Members::default(), view: &view, seen: &seen };
     let swarm = SwarmView::Trouble { reason: crate::protocol::reply::Reason::SwarmUnavailable, message: String::new() };
-    let store = StoreStatus {
-        sequence: 0,
-        folded: 0,
-        rows: 0,
-        file_bytes: 0,
-        queued: 0,
-        batches: 0,
-        folds: 0,
-        compactions: 0,
-        health: Health::Writable,
-    };
-    let value = status(&state, None, &swarm, around, &store, &Counters::default());
+    let store = StoreStatus::default();
+    let value = status(&state, None, &swarm, around, &store);
     assert!(value.to_string().len() < MAX_RESPONSE - 16 * 1024);
     let rows = value["Nodes"].as_array().unwrap().len();
     assert!((20..=STATUS_ROWS).contains(&rows), "{rows}");

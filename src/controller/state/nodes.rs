@@ -1,5 +1,7 @@
 //! Nodes: who is a member, as what, under which name and address.
 
+use std::ops::Bound;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -135,24 +137,30 @@ impl ClusterState {
     /// A node by id.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&NodeRecord> {
-        self.nodes.get(id)
+        self.nodes.get(id).map(Box::as_ref)
     }
 
     /// The node of that name.
     #[must_use]
     pub fn node_named(&self, hostname: &Hostname) -> Option<&NodeRecord> {
-        self.by_hostname.get(hostname).and_then(|id| self.nodes.get(id))
+        self.by_hostname.get(hostname).and_then(|id| self.node(id))
     }
 
     /// The node at that address.
     #[must_use]
     pub fn node_at(&self, address: NodeAddress) -> Option<&NodeRecord> {
-        self.by_address.get(&address).and_then(|id| self.nodes.get(id))
+        self.by_address.get(&address).and_then(|id| self.node(id))
     }
 
     /// The nodes by id.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
-        self.nodes.values()
+        self.nodes.values().map(Box::as_ref)
+    }
+
+    /// Those after an id; all of them if it is none.
+    pub fn nodes_after(&self, id: &str) -> impl Iterator<Item = &NodeRecord> {
+        let from = NodeId::parse(id).map_or(Bound::Unbounded, Bound::Excluded);
+        self.nodes.range((from, Bound::Unbounded)).map(|(_, node)| node.as_ref())
     }
 
     /// The node whose host name `node` takes from it, if it may.
@@ -217,7 +225,7 @@ impl ClusterState {
                 && known.role == node.role
                 && known.keyed == node.keyed
                 && (key.is_none() || known.key == key)
-                && Facts { memory_mb: 0, ..known.facts.clone() } == Facts { memory_mb: 0, ..node.facts.clone() }
+                && known.facts.is_like(&node.facts)
                 && assignment::assign(self, node) == known.storage
         })
     }
@@ -324,7 +332,7 @@ impl ClusterState {
         if let Some(old) = &legacy {
             self.drop_node(&old.id, sequence);
         }
-        let own = self.nodes.get(&node.id).cloned();
+        let own = self.node(&node.id).cloned();
         self.forget_indexes(&node.id);
         let admitted_by = match (grant.by, &own) {
             (Warrant::Member, Some(known)) => known.admitted_by.clone(),
@@ -365,7 +373,7 @@ impl ClusterState {
         *self.counts.slot(record.role) += 1;
         self.by_hostname.insert(record.hostname.clone(), record.id.clone());
         self.by_address.insert(record.address, record.id.clone());
-        self.nodes.insert(record.id.clone(), record);
+        self.nodes.insert(record.id.clone(), Box::new(record));
     }
 
     /// Takes a present node out of the indexes and counts, for it to be inserted anew.

@@ -178,7 +178,7 @@ impl ClusterState {
     /// A row as it is to be written; `None` if what it was about is gone.
     fn row(&self, key: &str) -> Option<Vec<u8>> {
         if let Some(id) = key.strip_prefix(NODE) {
-            NodeId::parse(id).ok().and_then(|id| self.nodes.get(&id)).map(encode_node)
+            NodeId::parse(id).ok().and_then(|id| self.node(&id)).map(encode_node)
         } else if let Some(name) = key.strip_prefix(ADMIN) {
             self.admins.get(name).map(encode)
         } else if let Some(id) = key.strip_prefix(REQUEST) {

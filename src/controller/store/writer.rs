@@ -27,7 +27,7 @@ const MANY: usize = 8;
 /// How long to wait for more at a time.
 const GATHER: Duration = Duration::from_micros(150);
 
-/// And in all, however slow the disk is.
+/// And in all: about what a transaction takes.
 const GATHER_LIMIT: Duration = Duration::from_millis(2);
 
 /// What other threads send to the writer.
@@ -56,8 +56,6 @@ pub(super) struct Writer<M: Machine> {
     reopen: (Instant, Duration),
     /// Something was written since the database was last opened: only then is trouble news.
     proved: bool,
-    /// How long the last transaction took, as far as gathering goes by it.
-    last_commit: Duration,
     /// The file's size after the last compaction, which it may not get below.
     compacted_to: u64,
     _lock: Lock,
@@ -85,7 +83,7 @@ impl<M: Machine> Writer<M> {
         let (changed, changes) = watch::channel(extent.last);
         let (ended, ends) = watch::channel(());
         let machine = Arc::new(RwLock::new(machine));
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(&options));
         let store = Store {
             machine: Arc::clone(&machine),
             shared: Arc::clone(&shared),
@@ -102,7 +100,6 @@ impl<M: Machine> Writer<M> {
             proved: true,
             options,
             path: path.clone(),
-            last_commit: Duration::ZERO,
             compacted_to: 0,
             disk: Some(disk),
             extent,
@@ -154,11 +151,11 @@ impl<M: Machine> Writer<M> {
         }
     }
 
-    /// Among many clients, lets more of them come, for as long as more do: a transaction costs the same for one command
-    /// as for many. Few clients never wait.
+    /// Among many clients, lets more of them come, for as long as more do: a transaction costs processor and disk much the
+    /// same for one command as for dozens. Few clients never wait.
     fn gather(&self, batch: &mut Vec<Waiting<M>>, open: &mut bool) {
         let begun = Instant::now();
-        while *open && (MANY..self.options.batch).contains(&batch.len()) && begun.elapsed() < self.last_commit {
+        while *open && (MANY..self.options.batch).contains(&batch.len()) && begun.elapsed() < GATHER_LIMIT {
             let known = batch.len();
             std::thread::sleep(GATHER);
             self.drain(batch, open);
@@ -204,7 +201,7 @@ impl<M: Machine> Writer<M> {
             }
             return;
         }
-        self.last_commit = begun.elapsed().min(GATHER_LIMIT);
+        let (took, commands) = (begun.elapsed(), batch.len() as u64);
         self.prove();
         let mut answers = Vec::with_capacity(batch.len());
         {
@@ -219,7 +216,9 @@ impl<M: Machine> Writer<M> {
         {
             let mut board = self.shared.board();
             board.sequence = self.extent.last;
+            board.commands += commands;
             board.batches += 1;
+            board.meter.note(Instant::now(), took, commands);
         }
         // Before the answers: who has one finds its sequence here.
         self.changed.send_replace(self.extent.last);
@@ -237,6 +236,7 @@ impl<M: Machine> Writer<M> {
         board.sequence = self.extent.last;
         board.folded = self.extent.folded;
         board.rows = self.extent.rows;
+        board.row_bytes = self.extent.row_bytes;
         board.file_bytes = self.disk.as_ref().map_or(board.file_bytes, Disk::file_bytes);
     }
 }

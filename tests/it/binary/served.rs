@@ -29,6 +29,12 @@ impl Served {
         Self::beside(Path::new("/none/docker.sock"), &[], arguments)
     }
 
+    /// The same with its state on a disk, wherever temporary files are.
+    pub(crate) fn on_disk(arguments: &[&str]) -> Self {
+        let directory = Arc::new(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        Self::again(directory, Path::new("/none/docker.sock"), &[], arguments)
+    }
+
     /// The same beside the Docker behind that socket, with these variables in its environment.
     pub(crate) fn beside(docker: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         Self::again(Arc::new(tempfile::tempdir().unwrap()), docker, variables, arguments)

@@ -2,6 +2,7 @@
 
 use clusterctl::controller::command::Thresholds;
 
+use super::door::{Door, Setup};
 use super::*;
 use crate::world::until;
 
@@ -56,6 +57,27 @@ async fn held_back_replies_leave_when_the_gate_opens() {
         assert_eq!(reply["Status"], "ready", "{reply}");
         assert!(!reply["SwarmJoinToken"].as_str().unwrap().is_empty());
     }
+}
+
+/// B9: of all who see at the same moment that the minimum is reached, one puts it on record.
+#[tokio::test]
+async fn the_gate_goes_on_record_once() {
+    let need = Some(Thresholds { managers: 1, workers: 12 });
+    let door = Door::open(Setup { need, ..Setup::new(clusterctl::cluster::Admission::Open) }).await;
+    let names: Vec<String> = (2..=13).map(|n| format!("h{n}")).collect();
+    let registering = |hold: u64| {
+        let asks = names.iter().zip(2..).map(|(name, last)| door.register(name, last, json!({"WaitMs": hold})));
+        futures_util::future::join_all(asks)
+    };
+    let before = door.sequence();
+    for reply in registering(20_000).await {
+        assert_eq!(reply["Status"], "ready", "{reply}");
+    }
+    assert_eq!(door.sequence(), before + 13, "twelve nodes and the gate");
+    for reply in registering(0).await {
+        assert_eq!(reply["Status"], "ready", "{reply}");
+    }
+    assert_eq!(door.sequence(), before + 13);
 }
 
 /// S2-59: who waits until the time that it allowed is told that it still has to wait.

@@ -77,7 +77,12 @@ impl CertificateIssuer for FakeAuthority {
             not_after: now + LIFETIME,
             trusted_until,
         });
-        AuthoritiesView { authorities: authorities.collect(), server_not_after: Some(now + LIFETIME) }
+        AuthoritiesView {
+            authorities: authorities.collect(),
+            server_not_after: Some(now + LIFETIME),
+            verified: 0,
+            max_verified: 0,
+        }
     }
 
     fn rotate(&self, at_once: bool, now: Timestamp) -> Result<AuthoritiesView, RotationError> {
