@@ -38,6 +38,7 @@ bench: release ## print the tables of the README's figures (root; ROUNDS=5)
 	$(CARGO) bench --locked --target $(TARGET) --bench exchange -- --rounds $(ROUNDS) --binary $(abspath target/bench/clusterctl)
 	$(CARGO) bench --locked --target $(TARGET) --bench exchange -- --rounds $(ROUNDS) --clients 1,64 --tls --binary $(abspath target/bench/clusterctl)
 	$(CARGO) bench --locked --target $(TARGET) --bench exchange -- --rounds $(ROUNDS) --clients 1,16 --flood --binary $(abspath target/bench/clusterctl)
+	$(CARGO) bench --locked --target $(TARGET) --bench exchange -- --rounds $(ROUNDS) --growth 10000,100000 --herd 1000,5000 --waiting 10000 --binary $(abspath target/bench/clusterctl)
 	python3 benches/formation --rounds $(ROUNDS) --binary target/bench/clusterctl
 
 demo: cargo ## a cluster of three hosts on this machine (root)

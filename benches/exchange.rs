@@ -1,19 +1,26 @@
 //! Registrations per second, beside a peer and the floors, measured in one run and printed as Markdown.
 //!
 //! `cargo bench --bench exchange -- [--rounds 7] [--seconds 3] [--clients 1,64,256] [--prefill 0] [--floors-only]
-//! [--binary PATH] [--serve-arg ARG]... [--tls] [--flood]`
+//! [--binary PATH] [--serve-arg ARG]... [--tls] [--flood] [--growth 10000,100000] [--herd 1000,5000] [--waiting 10000]`
 //!
 //! With `--tls` every registration is a full TLS 1.3 handshake with a key of its own and an admission token, and the floor
 //! speaks TLS too. With `--flood` it is ours alone on TLS, without and with 5,000 strangers who use up connections. With
-//! `--binary` a real `clusterctl master serve` is measured (`--serve-arg` adds to its arguments), else this program itself
+//! `--growth`, `--herd` and `--waiting` it is what grows with the nodes on record, thousands of agents that come at once, and
+//! thousands that wait. With `--binary` a real `clusterctl master serve` is measured (`--serve-arg` adds to its arguments), else this program itself
 //! with the real listener and store and a small state machine. Rounds are interleaved: every contender has its turn in
 //! each, so that a machine that slows down slows all of them. Compare ratios, not rates. Servers run on the first CPU,
 //! clients on the last.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at its first surprise")]
 
+#[path = "exchange/docker.rs"]
+mod docker;
 #[path = "exchange/flood.rs"]
 mod flood;
+#[path = "exchange/growth.rs"]
+mod growth;
+#[path = "exchange/herd.rs"]
+mod herd;
 #[path = "exchange/identities.rs"]
 mod identities;
 #[path = "exchange/load.rs"]
@@ -40,6 +47,13 @@ pub(crate) struct Options {
     serve_args: Vec<String>,
     tls: bool,
     flood: bool,
+    /// How many nodes are on record when it is looked at what grows.
+    growth: Vec<u64>,
+    /// How many agents come at once.
+    herd: Vec<usize>,
+    /// How many nodes wait, and for how long.
+    waiting: usize,
+    waiting_for: Duration,
 }
 
 fn options() -> Options {
@@ -53,6 +67,10 @@ fn options() -> Options {
         serve_args: Vec::new(),
         tls: false,
         flood: false,
+        growth: Vec::new(),
+        herd: Vec::new(),
+        waiting: 0,
+        waiting_for: Duration::from_secs(60),
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -69,6 +87,10 @@ fn options() -> Options {
             }
             "--tls" => options.tls = true,
             "--flood" => (options.tls, options.flood) = (true, true),
+            "--growth" => options.growth = value().split(',').map(|n| n.parse().unwrap()).collect(),
+            "--herd" => options.herd = value().split(',').map(|n| n.parse().unwrap()).collect(),
+            "--waiting" => options.waiting = value().parse().unwrap(),
+            "--waiting-seconds" => options.waiting_for = Duration::from_secs(value().parse().unwrap()),
             "--floors-only" => options.floors_only = true,
             // Cargo says it.
             "--bench" => {}
@@ -97,6 +119,20 @@ fn main() {
         peers::stay_on_cpu(peers::last_cpu());
         return flood::compare(&ours, &options);
     }
+    if !options.growth.is_empty() || !options.herd.is_empty() || options.waiting > 0 {
+        assert!(options.binary.is_some() && !options.tls, "--growth, --herd and --waiting take --binary, and no --tls");
+        peers::stay_on_cpu(peers::last_cpu());
+        if !options.growth.is_empty() {
+            growth::compare(&options, scratch.path());
+        }
+        if !options.herd.is_empty() {
+            herd::compare(&options, scratch.path());
+        }
+        if options.waiting > 0 {
+            herd::wait(&options, scratch.path());
+        }
+        return;
+    }
     let mut servers = vec![if options.tls { Server::tls_echo() } else { Server::echo() }];
     if !options.floors_only {
         servers.push(Server::ours(&options, &scratch.path().join("ours")));
@@ -117,7 +153,7 @@ fn main() {
     }
     peers::stay_on_cpu(peers::last_cpu());
     if options.prefill > 0 && !options.floors_only {
-        let begun = load::prefill(&servers[1], options.prefill);
+        let begun = load::prefill(&servers[1], Shape::Exchange, options.prefill);
         println!("* {} nodes registered beforehand in {begun:.1?}", options.prefill);
     }
     println!();
@@ -126,8 +162,8 @@ fn main() {
         compare(&servers, clients, &options);
     }
     if let Some(ours) = servers.get_mut(1).filter(|_| !options.tls) {
-        println!("RSS of ours after all of this: {} MiB; file {} KiB.", ours.rss_kib() / 1024, ours.file_kib());
-        let restarted = ours.kill_and_restart();
+        println!("RSS of ours after all of this: {} MiB; on disk {} KiB.", ours.rss_kib() / 1024, ours.state_kib());
+        let restarted = ours.kill_and_restart(Shape::Exchange);
         println!("kill -9 and restart with that state, to the first registration: {restarted:.1?}.");
     }
 }

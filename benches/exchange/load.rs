@@ -27,6 +27,8 @@ pub(crate) enum Shape {
 
 /// What one turn measured.
 pub(crate) struct Outcome {
+    /// Requests that were answered.
+    pub(crate) requests: u64,
     pub(crate) rate: f64,
     /// In ms.
     pub(crate) p50: f64,
@@ -63,6 +65,7 @@ pub(crate) fn run(server: &Server, shape: Shape, clients: usize, time: Duration)
     let ours = (after.0 - before.0) + (after.2 - before.2);
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default().matches("processor\t").count();
     Outcome {
+        requests: times.len() as u64,
         rate: times.len() as f64 / elapsed,
         p50: at(500),
         p99: at(990),
@@ -75,11 +78,20 @@ pub(crate) fn run(server: &Server, shape: Shape, clients: usize, time: Duration)
 }
 
 /// Registers `count` nodes as fast as it goes.
-pub(crate) fn prefill(server: &Server, count: u64) -> Duration {
+pub(crate) fn prefill(server: &Server, shape: Shape, count: u64) -> Duration {
     let begun = Instant::now();
-    let target = Target { address: server.address(), token: String::new(), identities: Identities::default() };
-    drive(target, Shape::Exchange, 64, move |done| done < count);
+    drive(plain(server), shape, 64, move |done| done < count);
     begun.elapsed()
+}
+
+/// Registers one node, as often as it takes.
+pub(crate) fn first(server: &Server, shape: Shape) {
+    while drive(plain(server), shape, 1, |done| done < 1).0.is_empty() {}
+}
+
+/// A server that is asked in clear text.
+fn plain(server: &Server) -> Target {
+    Target { address: server.address(), token: String::new(), identities: Identities::default() }
 }
 
 /// Whom the clients ask, and as whom.
@@ -151,7 +163,7 @@ fn drive(
     (times.take(), failures.get())
 }
 
-async fn connect(address: SocketAddr, n: u64) -> std::io::Result<TcpStream> {
+pub(crate) async fn connect(address: SocketAddr, n: u64) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     let [.., b, c, d] = n.to_be_bytes();
     socket.bind(([127, 1 + b % 64, c, d.max(1)], 0).into())?;
@@ -162,7 +174,7 @@ async fn connect(address: SocketAddr, n: u64) -> std::io::Result<TcpStream> {
 }
 
 /// The fields of a registration, without the closing brace.
-fn fields(n: u64) -> String {
+pub(crate) fn fields(n: u64) -> String {
     format!(
         r#"{{"Hostname":"node-{n}","Role":"worker","IP":"10.{}.{}.{}","OS":"linux","CPU":8,"MemoryMb":16384,"DockerVersion":"20.10.24","GlusterCapable":true,"Timestamp":"2026-01-01T00:00:00Z","#,
         (n >> 16) % 256,

@@ -1,6 +1,8 @@
 //! The servers that are compared, as processes of their own, so that what they use can be told apart.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,10 +36,16 @@ impl Server {
     }
 
     pub(crate) fn ours(options: &Options, dir: &Path) -> Self {
+        // No Docker, so that its answers are not what is measured.
+        Self::ours_beside(Path::new("/none/docker.sock"), options, dir, &[])
+    }
+
+    /// The same beside a Docker, with arguments more.
+    pub(crate) fn ours_beside(docker: &Path, options: &Options, dir: &Path, more: &[&str]) -> Self {
         let address = free_address();
         let argv = match &options.binary {
             Some(binary) => {
-                // No Docker, so that its answers are not what is measured; a line for every node is no part of it either.
+                // A line in the log for every node is no part of what is measured.
                 let (listen, state) = (address.to_string(), dir.to_string_lossy().into_owned());
                 let socket = dir.with_extension("sock").to_string_lossy().into_owned();
                 let fixed = [
@@ -52,13 +60,16 @@ impl Server {
                     "--advertise-addr",
                     "127.0.0.1",
                     "--docker-socket",
-                    "/none/docker.sock",
+                    &docker.to_string_lossy(),
                     "--log-level",
                     "error",
                 ];
                 // In clear text there are no tokens.
                 let open: &[&str] = if options.tls { &[] } else { &["--admission", "open", "--plaintext"] };
-                let words = std::iter::once(binary.as_str()).chain(fixed).chain(open.iter().copied());
+                let words = std::iter::once(binary.as_str())
+                    .chain(fixed)
+                    .chain(open.iter().copied())
+                    .chain(more.iter().copied());
                 words.map(str::to_owned).chain(options.serve_args.iter().cloned()).collect()
             }
             None => this("--serve-store", address, Some(dir)),
@@ -156,14 +167,23 @@ impl Server {
     }
 
     pub(crate) fn rss_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most that it was since its start.
+    pub(crate) fn peak_rss_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|words| words.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 
-    pub(crate) fn file_kib(&self) -> u64 {
-        let file = self.state.as_ref().map(|dir| dir.join("state.redb"));
-        file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |found| found.len() / 1024)
+    /// All that it keeps on the disk.
+    pub(crate) fn state_kib(&self) -> u64 {
+        self.state.as_deref().map_or(0, bytes_below) / 1024
     }
 
     /// From the start of the process to its first open port.
@@ -175,14 +195,20 @@ impl Server {
         begun.elapsed()
     }
 
-    /// How long a kill -9, a start and one registration take together.
-    pub(crate) fn kill_and_restart(&mut self) -> Duration {
+    /// How long it takes after a kill -9 until a registration is answered.
+    pub(crate) fn kill_and_restart(&mut self, shape: Shape) -> Duration {
         self.end();
         let begun = Instant::now();
         self.child = spawn(&self.argv);
         self.wait();
-        load::prefill(self, 1);
+        load::first(self, shape);
         begun.elapsed()
+    }
+
+    /// Kills it and starts it again, and waits for nothing.
+    pub(crate) fn restart_at_once(&mut self) {
+        self.end();
+        self.child = spawn(&self.argv);
     }
 
     fn end(&mut self) {
@@ -195,6 +221,36 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// What the controller answers to an action that root asks for on its host.
+pub(crate) fn ask(server: &Server, action: &str) -> serde_json::Value {
+    let socket = server.state.as_ref().unwrap().with_extension("sock");
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(format!(r#"{{"Action":"{action}"}}"#).as_bytes()).unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    serde_json::from_slice(&reply).unwrap()
+}
+
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes_below(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// A counter of the kernel's network, from `/proc/net/netstat`: a line of names and one of values for each protocol.
+pub(crate) fn network_counter(protocol: &str, name: &str) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    let mut lines = table.lines().filter_map(|line| line.strip_prefix(protocol)?.strip_prefix(':'));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let at = names.split_whitespace().position(|known| known == name);
+    at.and_then(|at| values.split_whitespace().nth(at)?.parse().ok()).unwrap_or(0)
 }
 
 /// A token of the running controller for as many nodes as like.
@@ -223,6 +279,10 @@ fn spawn(argv: &[String]) -> Child {
     #[expect(clippy::disallowed_methods, reason = "a benchmark measures the process and then kills it")]
     let mut command = Command::new("/usr/bin/taskset");
     let command = command.args(["-c", "0"]).args(argv).stdin(Stdio::null()).stdout(Stdio::null());
+    if argv[0].ends_with("etcd") {
+        // It tells of every election, whatever it is asked to log.
+        command.stderr(Stdio::null());
+    }
     command.spawn().unwrap()
 }
 

@@ -396,7 +396,7 @@ impl ClusterState {
     }
 
     pub(super) fn report(&mut self, sequence: u64, id: &NodeId, report: &NodeReport, more: Addendum) -> Effect {
-        let news = |known: &&mut NodeRecord| known.report != *report || known.more != more;
+        let news = |known: &&mut Box<NodeRecord>| known.report != *report || known.more != more;
         let Some(known) = self.nodes.get_mut(id).filter(news) else {
             return Effect::Unchanged;
         };
