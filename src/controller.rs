@@ -4,10 +4,12 @@
 //! ([`admission`], [`tokens`], [`limits`], [`gate`], [`assignment`], [`reply`]) and commits [`command`]s to the
 //! [`store`], where [`state`] applies them; certificates come from a [`certificates::CertificateIssuer`]. Beside it
 //! [`reconcile`] carries out [`storage_plan`], and [`removal`] takes a node out of the Swarm. [`serve`] and [`init`] put
-//! it all together.
+//! it all together. What is lost comes back by [`restore`] out of a [`backup`], or by [`adopt`] out of the Swarm.
 
 pub mod admission;
+pub mod adopt;
 pub mod assignment;
+pub mod backup;
 pub mod certificates;
 pub mod command;
 pub mod front_door;
@@ -21,6 +23,7 @@ pub mod rate;
 pub mod reconcile;
 pub mod removal;
 pub mod reply;
+pub mod restore;
 pub mod serve;
 pub mod state;
 pub mod storage_plan;

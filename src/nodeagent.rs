@@ -8,6 +8,7 @@ pub mod client;
 pub mod conversation;
 pub mod directive;
 pub mod facts;
+pub mod history;
 pub mod identity;
 pub mod join;
 pub mod keyring;

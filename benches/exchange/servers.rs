@@ -34,6 +34,8 @@ impl Machine for Nodes {
     type Command = Node;
     type Effect = ();
 
+    const VERSION: u8 = 1;
+
     fn encode(command: &Node) -> Vec<u8> {
         postcard::to_extend(command, vec![1]).unwrap()
     }

@@ -112,7 +112,12 @@ fn acts_on_settings(command: &Command) -> bool {
         | Command::Node(NodeCommand::Join(_))
         | Command::Config(_) => true,
         Command::Master(
-            MasterCommand::Status(_) | MasterCommand::Cert(_) | MasterCommand::Admin(_) | MasterCommand::Reset(_),
+            MasterCommand::Status(_)
+            | MasterCommand::Cert(_)
+            | MasterCommand::Admin(_)
+            | MasterCommand::Backup(_)
+            | MasterCommand::Restore(_)
+            | MasterCommand::Reset(_),
         )
         | Command::Node(
             NodeCommand::Leave(_)

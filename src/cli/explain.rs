@@ -2,8 +2,10 @@
 
 use super::controller_access::RemoteError;
 use super::{Exit, Failure};
+use crate::controller::backup::BackupError;
 use crate::controller::init::InitError;
 use crate::controller::listener::ListenError;
+use crate::controller::restore::RestoreError;
 use crate::controller::serve::ServeError;
 use crate::controller::store::OpenError;
 use crate::converge::apply::{StepCause, StepError};
@@ -29,7 +31,7 @@ pub(super) fn open(error: OpenError) -> Failure {
             Failure::new(Exit::Incompatible, error).reason("newer-state").hint("use the clusterctl that wrote it, or a newer one; nothing was changed")
         }
         OpenError::Corrupt { .. } => Failure::new(Exit::StorageUnsafe, error).reason("state-damaged").hint(
-            "nothing was changed; restore the directory from a backup, or move it away, run `clusterctl master init` and let every node join again",
+            "nothing was changed; move the directory `controller` in the state directory away, then `clusterctl master restore FILE` with a backup, or, without one, `clusterctl master init --adopt` and `clusterctl node join` with a new token on every host",
         ),
         OpenError::Directory(_) => Failure::new(Exit::StorageUnsafe, error)
             .reason("state-dir")
@@ -75,8 +77,47 @@ pub(super) fn serve(error: ServeError) -> Failure {
             .next("clusterctl master serve"),
         ServeError::EmptyState { .. } => Failure::new(Exit::StorageUnsafe, error)
             .reason("empty-state")
-            .hint("restore the state directory from a backup (`--state-dir` if it lies elsewhere); to begin a new registry for this Swarm, run `clusterctl master init`, then `clusterctl node join` on every host")
-            .next("clusterctl master init"),
+            .hint("`clusterctl master restore FILE` with a backup (`--state-dir` if the state lies elsewhere); without one, `clusterctl master init --adopt` puts the Swarm on record as it is, then `clusterctl node join` with a new token on every host")
+            .next("clusterctl master init --adopt"),
+        ServeError::StateLost { .. } => Failure::new(Exit::StorageUnsafe, error)
+            .reason("state-lost")
+            .hint("nothing was changed; move the directory `controller` in the state directory away, then `clusterctl master restore FILE` with a backup; without one, leave it and run `clusterctl master init --adopt`, which keeps the CA, then `clusterctl node join` with a new token on every host")
+            .next("clusterctl master init --adopt"),
+        ServeError::StorageGone { .. } => Failure::new(Exit::StorageUnsafe, error)
+            .reason("state-io")
+            .hint("nodes in the cluster go on without it; see whether the disk works (`dmesg`, `df -h`), then start it again: it goes on where it was")
+            .next("clusterctl master serve"),
+        ServeError::WriterHangs => Failure::new(Exit::StorageUnsafe, error)
+            .reason("state-io")
+            .hint("nothing that was answered is lost; see whether the disk works (`dmesg`), then start it again")
+            .next("clusterctl master serve"),
+    }
+}
+
+/// A backup that could not be restored.
+pub(super) fn restore(error: RestoreError) -> Failure {
+    match error {
+        RestoreError::Place(error) | RestoreError::State(error @ OpenError::NewerFormat { .. }) => open(error),
+        RestoreError::Backup { source: BackupError::Newer(_), .. } => Failure::new(Exit::Incompatible, error)
+            .reason("newer-backup")
+            .hint("use the clusterctl that wrote it, or a newer one; nothing was changed"),
+        RestoreError::Backup { source: BackupError::Foreign, .. } => Failure::new(Exit::InvalidInput, error)
+            .reason("no-backup")
+            .hint("name a file that `clusterctl master backup FILE` made; nothing was changed"),
+        RestoreError::Backup { .. } | RestoreError::State(_) | RestoreError::Authority(_) => {
+            Failure::new(Exit::InvalidInput, error)
+                .reason("backup-damaged")
+                .hint("nothing was changed; restore another backup, or, if there is none, `clusterctl master init --adopt`")
+        }
+        RestoreError::Read { .. } => Failure::new(Exit::InvalidInput, error)
+            .reason("backup-unreadable")
+            .hint("name a file that `clusterctl master backup FILE` made; nothing was changed"),
+        RestoreError::NotEmpty(_) => Failure::new(Exit::InvalidInput, error)
+            .reason("state-exists")
+            .hint("nothing was changed; move the directory away, or erase what is in it with `clusterctl master reset`, then restore again"),
+        RestoreError::Write { .. } | RestoreError::Commit(_) => {
+            Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("run as root; see whether the disk is full (`df -h`)")
+        }
     }
 }
 
@@ -90,6 +131,19 @@ pub(super) fn init(error: InitError) -> Failure {
             .hint("run `clusterctl master init` on a manager of that Swarm; or, if this host is to leave it, `docker swarm leave` first"),
         InitError::Random(_) => Failure::new(Exit::Waiting, error).reason("no-randomness").hint("the host is early in its boot; run this again"),
         InitError::Locked => locked(error),
+        InitError::Running => Failure::new(Exit::Waiting, error)
+            .reason("controller-running")
+            .hint("stop the controller first (`systemctl stop clusterctl-master`, or Ctrl-C where it runs)"),
+        InitError::NoSwarm => Failure::new(Exit::InvalidInput, error)
+            .reason("no-swarm")
+            .hint("nothing was changed; run it on a manager of the Swarm, or without `--adopt` to begin a new one")
+            .next("clusterctl master init"),
+        InitError::Gluster(_) => Failure::new(Exit::Waiting, error)
+            .reason("glusterfs-unavailable")
+            .hint("nothing was changed; start it: `systemctl start glusterd`; `--disable-glusterfs` adopts the Swarm alone"),
+        InitError::Volume(_) => Failure::new(Exit::ForeignStorage, error)
+            .reason("foreign-volume")
+            .hint("nothing was changed; `--volume` names another volume, `--disable-glusterfs` adopts the Swarm alone"),
         InitError::Broken(_) => Failure::new(Exit::QuorumLost, error)
             .reason("swarm-error")
             .hint("`docker info` has the details; if nothing of this Swarm is needed any more, `docker swarm leave --force`"),
@@ -175,7 +229,7 @@ pub(super) fn refusal(code: &str) -> Exit {
         "key-required" | "key-mismatch" | "node-removed" | "removed" | "request-rejected" => Exit::Auth,
         "certificate-expired" => Exit::Auth,
         "last-manager" | "quorum" => Exit::QuorumLost,
-        "holds-brick" | "no-authority" | "no-certificate" => Exit::StorageUnsafe,
+        "holds-brick" | "no-authority" | "no-certificate" | "backup-failed" => Exit::StorageUnsafe,
         _ => Exit::InvalidInput,
     }
 }

@@ -1,6 +1,7 @@
 //! `clusterctl master`: the host that decides. Types and help, and one function for each command.
 
 mod admin;
+mod backup;
 mod cert;
 mod serve;
 mod setup;
@@ -21,6 +22,7 @@ Examples:
   clusterctl master init --enable-glusterfs  with a shared directory
   clusterctl master serve                    let other hosts join
   clusterctl master status                   who has joined, as what
+  clusterctl master backup FILE              keep a copy of all that it knows
   clusterctl master cert show                the cluster's certificates
   clusterctl master admin create alice --out alice.json";
 
@@ -37,6 +39,10 @@ pub(super) enum MasterCommand {
     Cert(cert::CertCommand),
     #[command(subcommand, about = admin::ABOUT, after_help = admin::EXAMPLES)]
     Admin(admin::AdminCommand),
+    #[command(about = "Write all that the controller knows into a file", long_about = backup::BACKUP_LONG, after_help = backup::BACKUP_EXAMPLES)]
+    Backup(backup::BackupArgs),
+    #[command(about = "Make the controller's state out of a backup", long_about = backup::RESTORE_LONG, after_help = backup::RESTORE_EXAMPLES)]
+    Restore(backup::RestoreArgs),
     #[command(about = "Forget all registrations", long_about = RESET_LONG, after_help = RESET_EXAMPLES)]
     Reset(ResetArgs),
 }
@@ -44,13 +50,18 @@ pub(super) enum MasterCommand {
 const INIT_LONG: &str = "\
 Prepares this host to be the master: checks that Docker (and GlusterFS, if asked for) is there, makes a Swarm with \
 this host as its first manager unless there is one already, and records the cluster. Running it again changes \
-nothing. Afterwards start `clusterctl master serve`.";
+nothing. Afterwards start `clusterctl master serve`.\n\n\
+With `--adopt`, for a controller that lost its state and has no backup: puts the Swarm that this host manages on record \
+as it is, every member with its name, address and role, and the shared volume with its bricks. Adopted hosts stay in \
+the Swarm; each takes its place in the cluster over by `clusterctl node join` with a new token. The controller must \
+not be running.";
 const INIT_EXAMPLES: &str = "\
 Examples:
   clusterctl master init
   clusterctl master init --advertise-addr 192.168.1.10
   clusterctl master init --enable-glusterfs --brick /data/b1 --mount /mnt/files
-  clusterctl master init --enable-glusterfs --allow-root-brick   # one partition";
+  clusterctl master init --enable-glusterfs --allow-root-brick   # one partition
+  clusterctl master init --adopt                       # the state is lost";
 const SERVE_LONG: &str = "\
 Listens for hosts that run `clusterctl node join`, tells each its place in the cluster, and drives the shared \
 storage. Runs until it is stopped; nodes that are in the cluster go on without it. Everything it knows is on disk \
@@ -85,6 +96,9 @@ pub(super) struct InitArgs {
     storage: StorageArgs,
     #[command(flatten)]
     overlay: OverlayArgs,
+    /// Put the Swarm that this host manages, and its volume, on record as they are
+    #[arg(long)]
+    adopt: bool,
 }
 
 #[derive(Debug, Args)]
@@ -113,7 +127,7 @@ pub(super) struct ResetArgs {
 impl MasterCommand {
     pub(super) fn collect(&self, flags: &mut Flags) {
         match self {
-            Self::Init(InitArgs { controller, storage, overlay })
+            Self::Init(InitArgs { controller, storage, overlay, adopt: _ })
             | Self::Serve(ServeArgs { controller, storage, overlay }) => {
                 controller.collect(flags);
                 storage.collect(flags);
@@ -122,17 +136,19 @@ impl MasterCommand {
             Self::Status(StatusArgs { access }) => access.collect(flags),
             Self::Cert(command) => command.collect(flags),
             Self::Admin(command) => command.collect(flags),
-            Self::Reset(ResetArgs { .. }) => {}
+            Self::Backup(_) | Self::Restore(_) | Self::Reset(_) => {}
         }
     }
 
     pub(super) async fn run(self, settings: Settings, output: OutputFormat) -> Result<Outcome, Failure> {
         match self {
-            Self::Init(_) => setup::init(&settings, output).await,
+            Self::Init(args) => setup::init(&settings, args.adopt, output).await,
             Self::Serve(_) => serve::run(&settings).await,
             Self::Status(_) => status::run(&settings, output).await,
             Self::Cert(command) => command.run(&settings, output).await,
             Self::Admin(command) => command.run(&settings, output).await,
+            Self::Backup(args) => backup::backup(&settings, &args, output).await,
+            Self::Restore(args) => backup::restore(&settings, &args, output).await,
             Self::Reset(args) => setup::reset(&settings, args.yes, output).await,
         }
     }

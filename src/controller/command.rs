@@ -119,6 +119,51 @@ pub enum Command {
         report: NodeReport,
         more: Addendum,
     },
+    /// The state was made out of a backup: from here on it is another history than the one that nodes have seen.
+    MarkRestored {
+        incarnation: String,
+        at: Timestamp,
+    },
+    /// A member of the Swarm is put on record as it is, if nobody of its name or at its address is.
+    Adopt {
+        node: AdmittedNode,
+        storage: StorageRole,
+        swarm_node_id: String,
+        at: Timestamp,
+    },
+}
+
+impl Command {
+    /// When it was made, as far as it says so.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Initialise { at, .. }
+            | Self::Register { at, .. }
+            | Self::Deregister { at, .. }
+            | Self::Admit { at, .. }
+            | Self::Remove { at, .. }
+            | Self::AllowReplacement { at, .. }
+            | Self::CreateToken { at, .. }
+            | Self::RevokeToken { at, .. }
+            | Self::FileRequest { at, .. }
+            | Self::DecideRequest { at, .. }
+            | Self::CreateAdmin { at, .. }
+            | Self::RevokeAdmin { at, .. }
+            | Self::MarkRestored { at, .. }
+            | Self::Adopt { at, .. } => Some(*at),
+            Self::RecordSwarm { .. }
+            | Self::ConfigureStorage { .. }
+            | Self::Report { .. }
+            | Self::LatchGate { .. }
+            | Self::RecordIntent { .. }
+            | Self::ClearIntent
+            | Self::Intend { .. }
+            | Self::ForgetBricks { .. }
+            | Self::LayoutSpread
+            | Self::Observe { .. } => None,
+        }
+    }
 }
 
 /// By what right a node comes in.
@@ -133,6 +178,8 @@ pub enum Warrant {
     Token(ShortId),
     /// An approved request.
     Request(ShortId),
+    /// It was a member of the Swarm that was put on record. Nobody comes in by this.
+    Adopted,
 }
 
 /// A token as it is made.
@@ -186,6 +233,29 @@ pub struct AdmittedNode {
     pub address: NodeAddress,
     pub role: Role,
     pub facts: Facts,
+}
+
+/// What a node is to the shared volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StorageRole {
+    /// Takes no part: storage is off, or the host cannot mount.
+    None,
+    /// Mounts the volume.
+    Client,
+    /// Mounts the volume and keeps a brick ready for it, which is taken in when a whole set is there.
+    Brick,
+}
+
+impl StorageRole {
+    /// The word in tables and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Client => "client",
+            Self::Brick => "brick",
+        }
+    }
 }
 
 /// How many managers and workers the gate asks for.

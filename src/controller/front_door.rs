@@ -9,6 +9,7 @@
 //! or the overlay's settings is composed in one place, for nodes on record alone.
 
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -23,29 +24,33 @@ use super::gate::{self, Gate};
 use super::limits::{Limit, Limits, TooSoon};
 use super::listener::{Handler, ListenerMonitor, Peer};
 use super::overview::Counters;
-use super::reply::{Answer, StorageView, SwarmView, compose};
+use super::reply::{Answer, StorageView, SwarmView, compose, retry_after};
 use super::state::{ClusterState, NodeRecord, StorageRole};
 use super::store::{CommitError, Store};
 use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::{NodeId, OverlayConfig, Proof, Subject, Validity};
-use crate::protocol::registration::{RawRequest, Request};
+use crate::protocol::registration::{Administer, RawRequest, Request};
 use crate::protocol::reply::{ErrorReply, Reason, Reply, Status};
 use crate::providers::gluster::Brick;
 use crate::providers::swarm::SwarmEngine;
 
 mod administration;
+mod backing_up;
 mod listings;
 mod memory;
 mod questions;
 mod registration;
 mod tables;
 
+pub use backing_up::remove_leftovers;
 pub use memory::Memory;
 
 /// The controller's answers.
 pub struct FrontDoor {
     pub store: Store<ClusterState>,
+    /// The controller's own directory.
+    pub state_dir: PathBuf,
     pub policy: Policy,
     /// The cluster's certificate authority; without one there is no TLS, and there are no tokens.
     pub certificates: Option<Arc<dyn CertificateIssuer>>,
@@ -159,8 +164,9 @@ impl FrontDoor {
             Request::Deregister { who } => self.deregister(&who, caller).await,
             Request::Administer(action) => match party {
                 Party::Local => self.administer(action, "root").await,
-                Party::Admin(name) => self.administer(action, &name).await,
-                Party::Member(_) | Party::Stranger => Outcome::error(ErrorReply::new(
+                // A backup holds the CA's keys and lies on this host.
+                Party::Admin(name) if action != Administer::Backup => self.administer(action, &name).await,
+                Party::Admin(_) | Party::Member(_) | Party::Stranger => Outcome::error(ErrorReply::new(
                     "not-permitted",
                     "administration is for root on the controller's unix socket, and for administrators' certificates",
                     "run the command on the master's host as root, or get a certificate there with `clusterctl master admin create`",
@@ -205,7 +211,10 @@ impl FrontDoor {
             }
             CommitError::Storage(_) | CommitError::Closed => Reason::StorageUnavailable,
         };
-        waiting(reason, error.to_string(), Duration::from_secs(2))
+        // Nobody knows how many more come; those who wait already tell.
+        let lot = administration::random::<4>().unwrap_or_default();
+        let after = retry_after(self.store.status().queued, &lot) * 2;
+        waiting(reason, error.to_string(), after)
     }
 
     /// On TLS every answer tells the time, by which certificates are judged, and the CAs that are trusted.
@@ -328,6 +337,7 @@ impl FrontDoor {
                 view: &view,
                 overlay: &self.overlay,
                 cluster_id: state.cluster_id().unwrap_or_default(),
+                incarnation: state.incarnation().unwrap_or_default(),
                 revision: state.revision(),
             })
         })

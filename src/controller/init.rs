@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use super::adopt::{Adoption, VolumeError};
 use super::command::{Command, SwarmRecord};
 use super::serve::{ServeError, StorageChoice, authority, configure_storage, initialise};
 use super::state::ClusterState;
@@ -16,7 +17,12 @@ use super::tokens;
 use crate::clock::Clock;
 use crate::cluster::{JoinToken, NodeAddress, Role};
 use crate::protocol::registration::Grant;
+use crate::providers::gluster::GlusterError;
 use crate::providers::swarm::{Engine, LocalState, SwarmEngine, SwarmError};
+
+mod adopting;
+
+pub use adopting::AdoptOptions;
 
 /// What `master init` works with.
 pub struct InitOptions {
@@ -25,6 +31,8 @@ pub struct InitOptions {
     pub advertise: NodeAddress,
     pub engine: Arc<dyn SwarmEngine>,
     pub clock: Arc<dyn Clock>,
+    /// Puts on record what the Swarm and the volume are.
+    pub adopt: Option<AdoptOptions>,
 }
 
 /// What `master init` did.
@@ -42,6 +50,8 @@ pub struct InitOutcome {
     pub cluster_id: String,
     pub swarm_cluster_id: String,
     pub manager_address: String,
+    /// What was put on record of the Swarm that there was.
+    pub adopted: Adoption,
 }
 
 /// Why `master init` failed.
@@ -65,6 +75,14 @@ pub enum InitError {
     Broken(String),
     #[error("Docker said that it made a Swarm, but this host is `{0}` in it")]
     NotActive(String),
+    #[error("a controller is running on this state")]
+    Running,
+    #[error("this host manages no Swarm that could be adopted")]
+    NoSwarm,
+    #[error("GlusterFS could not be asked")]
+    Gluster(#[source] GlusterError),
+    #[error("the shared volume cannot be adopted")]
+    Volume(#[source] VolumeError),
 }
 
 /// Makes this host the first of a cluster.
@@ -73,6 +91,9 @@ pub enum InitError {
 /// If Docker does not answer, or the host is in a Swarm that it does not manage. Settings that were recorded before
 /// stay; running `master init` again goes on from there.
 pub async fn run(options: InitOptions) -> Result<InitOutcome, InitError> {
+    if let Some(adopt) = &options.adopt {
+        return adopting::run(&options, adopt).await;
+    }
     let mut outcome = InitOutcome::default();
     match Store::<ClusterState>::open(&options.state_dir, StoreOptions::default()).await {
         Ok(store) => {

@@ -239,6 +239,9 @@ pub fn node(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>, n
     let mut value = row(node, state, around);
     let advice = match (node.keyed, node.key) {
         (_, Some(_)) => "",
+        (false, None) if node.admitted_by == Warrant::Adopted => {
+            "it was put on record as a member of the Swarm: run `clusterctl node join` on it with a token of `clusterctl token create`"
+        }
         (true, None) => "it has not proved its key yet: run `clusterctl node join` on it, which gets it a certificate",
         (false, None) => {
             "its client has no key: install clusterctl on the host and run `clusterctl node join` there; until then it needs `--plaintext` on the master"
@@ -270,6 +273,7 @@ pub(super) fn admitted_by(warrant: &Warrant) -> String {
         Warrant::Token(id) => format!("token {id}"),
         Warrant::Request(id) => format!("request {id}"),
         Warrant::Local => "this host".to_owned(),
+        Warrant::Adopted => "the Swarm".to_owned(),
         // A member's record says how it became one.
         Warrant::Open | Warrant::Member => "open admission".to_owned(),
     }
@@ -301,9 +305,18 @@ fn row(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>) -> Val
         "Finding": finding(node, around.view),
         "Registered": node.registered_at,
         "Revision": node.revision,
-        "Client": if node.keyed { "clusterctl" } else { "legacy" },
+        "Client": client(node),
         "Key": node.key,
     })
+}
+
+/// What speaks for it.
+fn client(node: &NodeRecord) -> &'static str {
+    match (node.keyed, &node.admitted_by) {
+        (true, _) => "clusterctl",
+        (false, Warrant::Adopted) => "none yet",
+        (false, _) => "legacy",
+    }
 }
 
 /// How a node is, in one word. What its host is like is as it said last.

@@ -1,6 +1,7 @@
 //! From decisions to the reply. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::command::{StorageRecord, Thresholds};
 use super::gate::Gate;
@@ -69,11 +70,25 @@ pub struct Answer<'a> {
     pub view: &'a StorageView,
     pub overlay: &'a OverlayConfig,
     pub cluster_id: &'a str,
+    pub incarnation: &'a str,
     pub revision: u64,
 }
 
-/// How long a node that has to wait is asked to wait if it does not let the reply be held back.
-const RETRY_AFTER_MS: u64 = 1_000;
+/// How many of those who wait may come back in one second.
+const RETURNS_PER_SECOND: u64 = 200;
+/// The shortest and the longest time over which they come back.
+const RETURN_WITHIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long a node that does not let its reply be held back is asked to wait: each its own time, around the one in which
+/// as many as wait may all have come back once. `lot` is what tells one from another.
+#[must_use]
+pub fn retry_after(waiting: u64, lot: &[u8]) -> Duration {
+    let (least, most) = RETURN_WITHIN;
+    let within = Duration::from_millis(waiting.saturating_mul(1_000) / RETURNS_PER_SECOND).clamp(least, most);
+    let hash = lot.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let share = f64::from(hash) / f64::from(u32::MAX);
+    within / 2 + within.mul_f64(share)
+}
 
 /// Composes the reply (S2-54 to S2-60).
 #[must_use]
@@ -85,6 +100,7 @@ pub fn compose(answer: &Answer<'_>) -> Reply {
         node_id: answer.node.id.to_string(),
         node_address: answer.node.address.to_string(),
         revision: Some(answer.revision),
+        incarnation: answer.incarnation.to_owned(),
         counts: Some(Counts {
             managers: answer.counts.managers,
             workers: answer.counts.workers,
@@ -98,7 +114,7 @@ pub fn compose(answer: &Answer<'_>) -> Reply {
             "{} of {} managers and {} of {} workers have registered",
             have.managers, need.managers, have.workers, need.workers
         );
-        return waiting(reply, Reason::BelowMinimum);
+        return waiting(reply, Reason::BelowMinimum, answer);
     }
     reply.swarm_role = answer.node.role.to_string();
     if answer.overlay.kind != OverlayKind::None {
@@ -111,7 +127,7 @@ pub fn compose(answer: &Answer<'_>) -> Reply {
     match answer.swarm {
         SwarmView::Trouble { reason, message } => {
             reply.message.clone_from(message);
-            waiting(reply, *reason)
+            waiting(reply, *reason, answer)
         }
         SwarmView::Ready(access) => {
             reply.swarm_join_token = access.tokens.for_role(answer.node.role).reveal().to_owned();
@@ -122,10 +138,12 @@ pub fn compose(answer: &Answer<'_>) -> Reply {
     }
 }
 
-fn waiting(mut reply: Reply, reason: Reason) -> Reply {
+fn waiting(mut reply: Reply, reason: Reason, answer: &Answer<'_>) -> Reply {
     reply.status = Status::Waiting;
     reply.reason = Some(reason);
-    reply.retry_after_ms = Some(RETRY_AFTER_MS);
+    // Whatever one waits for, all do.
+    let after = retry_after(answer.counts.total().into(), answer.node.id.as_str().as_bytes());
+    reply.retry_after_ms = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
     reply
 }
 
@@ -175,4 +193,32 @@ pub fn may_mount(allowed: &BTreeSet<String>, address: std::net::Ipv4Addr) -> boo
         entry.parse::<std::net::Ipv4Addr>().is_ok_and(|one| one == address)
             || entry.parse::<ipnet::Ipv4Net>().is_ok_and(|net| net.contains(&address))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lot(n: u32) -> Vec<u8> {
+        crate::cluster::NodeId::of_public_key(&n.to_be_bytes()).as_str().as_bytes().to_vec()
+    }
+
+    /// C10: however many wait, they come back spread over the time that the controller needs for them.
+    #[test]
+    fn those_who_wait_come_back_spread() {
+        for (waiting, mean) in [(1, 1), (200, 1), (1_000, 5), (5_000, 25), (12_000, 60), (1_000_000, 60)] {
+            let times: Vec<u64> = (0..5_000).map(|n| retry_after(waiting, &lot(n)).as_millis() as u64).collect();
+            let found = times.iter().sum::<u64>() / times.len() as u64;
+            assert!(found.abs_diff(mean * 1_000) < mean * 50, "{waiting}: {found}");
+            assert!(times.iter().all(|time| (mean * 500..=mean * 1_500).contains(time)), "{waiting}");
+            // No twentieth of the time gets much more than its share.
+            let twentieth = |time: &u64| (time - mean * 500) / (mean * 50);
+            let mut crowd = [0; 21];
+            for time in &times {
+                crowd[twentieth(time) as usize] += 1;
+            }
+            assert!(crowd.iter().all(|come| *come < 2 * 5_000 / 20), "{waiting}: {crowd:?}");
+        }
+        assert_eq!(retry_after(50, &lot(7)), retry_after(50, &lot(7)), "the same question has the same answer");
+    }
 }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::sync::{Notify, watch};
@@ -11,14 +12,14 @@ use tokio::sync::{Notify, watch};
 use super::admission::{self, Policy, Rules};
 use super::certificates::CertificateIssuer;
 use super::command::{Command, StorageRecord, SwarmRecord, Thresholds, Warrant};
-use super::front_door::{FrontDoor, Memory};
+use super::front_door::{FrontDoor, Memory, remove_leftovers};
 use super::limits::{LimitSettings, Limits};
 use super::listener::{ClearText, ListenError, ListenOptions, Listener};
 use super::overview::Counters;
 use super::reconcile::Reconcile;
 use super::reply::{StorageView, SwarmView};
 use super::state::{ClusterState, StorageRole};
-use super::store::{CommitError, OpenError, Store, StoreOptions};
+use super::store::{CommitError, Health, OpenError, Store, StoreOptions};
 use super::swarm_view::SwarmWatch;
 use crate::clock::Clock;
 use crate::cluster::NodeAddress;
@@ -56,7 +57,17 @@ pub struct ServeOptions {
     pub engine: Arc<dyn SwarmEngine>,
     pub pool: Arc<dyn StoragePool>,
     pub clock: Arc<dyn Clock>,
+    pub store: StoreOptions,
+    /// For how long the state may refuse to be opened again after an error before the controller ends.
+    pub storage_patience: Duration,
 }
+
+/// [`ServeOptions::storage_patience`], unless a test has less.
+pub const STORAGE_PATIENCE: Duration = Duration::from_secs(300);
+/// How often the state is looked at while it cannot be opened again, at most.
+const STORAGE_LOOK: Duration = Duration::from_secs(5);
+/// How long the writer may take for what waits when the controller ends: it may hang with its disk.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the controller does not run.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +91,15 @@ pub enum ServeError {
     /// What was answered is on disk; a restart goes on from there.
     #[error("the loop that looks after storage has ended: {0}")]
     LoopEnded(String),
+    /// What was answered is on disk, as far as the disk is believed.
+    #[error("the controller's state could not be opened again for {seconds} s: {reason}")]
+    StorageGone { seconds: u64, reason: String },
+    /// What was answered is on disk.
+    #[error("the writer of the controller's state did not end within {CLOSE_PATIENCE:?}: its disk hangs")]
+    WriterHangs,
+    /// The cluster's CA is there, and the state that belongs to it is not.
+    #[error("the controller's state is empty, but the CA of the cluster {cluster_id} is in {}", .directory.display())]
+    StateLost { cluster_id: String, directory: PathBuf },
     /// The state is empty although this host manages a Swarm with other nodes: answering from it would be wrong.
     #[error("the controller's state is empty, but this host manages a Swarm of {members} nodes")]
     EmptyState { members: usize },
@@ -95,8 +115,13 @@ pub async fn run(
     ready: impl FnOnce(&Listener) + Send,
 ) -> Result<(), ServeError> {
     let store: Store<ClusterState> =
-        Store::open(&options.state_dir, StoreOptions::default()).await.map_err(ServeError::Open)?;
-    refuse_empty_state(&store, &options).await?;
+        Store::open(&options.state_dir, options.store.clone()).await.map_err(ServeError::Open)?;
+    if let Err(refusal) = refuse_empty_state(&store, &options).await {
+        // Whoever takes the way out that the refusal names finds the state free.
+        store.close().await;
+        return Err(refusal);
+    }
+    remove_leftovers(&options.state_dir);
     initialise(&store, options.clock.as_ref()).await?;
     let authority = Arc::new(authority(&store, &options.state_dir, options.clock.as_ref())?);
     configure_storage(&store, &options.storage).await?;
@@ -119,6 +144,7 @@ pub async fn run(
     };
     let door = Arc::new(FrontDoor {
         store: store.clone(),
+        state_dir: options.state_dir,
         policy: options.policy,
         certificates: Some(Arc::clone(&authority) as Arc<dyn CertificateIssuer>),
         engine: Arc::clone(&options.engine),
@@ -152,11 +178,26 @@ pub async fn run(
     let ended = tokio::select! {
         () = listener.serve(door, shutdown) => Ok(()),
         ended = &mut storage => Err(ServeError::LoopEnded(ended.err().map(|error| error.to_string()).unwrap_or_default())),
+        gone = storage_gone(&store, options.storage_patience) => Err(gone),
     };
     storage.abort();
     recorder.abort();
-    store.close().await;
-    ended
+    match tokio::time::timeout(CLOSE_PATIENCE, store.close()).await {
+        Ok(()) => ended,
+        Err(_) => ended.and(Err(ServeError::WriterHangs)),
+    }
+}
+
+/// Ends when the state could not be opened again for so long.
+async fn storage_gone(store: &Store<ClusterState>, patience: Duration) -> ServeError {
+    loop {
+        tokio::time::sleep(STORAGE_LOOK.min(patience / 4)).await;
+        if let Health::Failing { seconds, reason } = store.status().health
+            && seconds >= patience.as_secs()
+        {
+            return ServeError::StorageGone { seconds, reason };
+        }
+    }
 }
 
 async fn commit(store: &Store<ClusterState>, command: Command) -> Result<(), ServeError> {
@@ -166,6 +207,11 @@ async fn commit(store: &Store<ClusterState>, command: Command) -> Result<(), Ser
 async fn refuse_empty_state(store: &Store<ClusterState>, options: &ServeOptions) -> Result<(), ServeError> {
     if store.read(|state| state.cluster_id().is_some()) {
         return Ok(());
+    }
+    // A state is made before its CA.
+    let directory = options.state_dir.join(AUTHORITY_DIR);
+    if let Some(authority) = Authority::load(&directory).map_err(ServeError::Authority)? {
+        return Err(ServeError::StateLost { cluster_id: authority.cluster_id().to_owned(), directory });
     }
     let managed =
         options.engine.inspect().await.is_ok_and(|engine| engine.state == LocalState::Active && engine.manager);
@@ -291,7 +337,7 @@ async fn record_swarm(store: Store<ClusterState>, swarm: Arc<SwarmWatch>) {
                 return;
             }
         }
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
 

@@ -20,9 +20,10 @@ mod removed;
 mod requests;
 mod tokens;
 
+pub use super::command::StorageRole;
 pub use admins::{AdminRecord, MAX_ADMINS};
 pub use intents::MAX_INTENTS;
-pub use nodes::{NodeRecord, REPLACEABLE_FOR, RoleCounts, StorageRole};
+pub use nodes::{NodeRecord, REPLACEABLE_FOR, RoleCounts};
 pub use removed::{MAX_TOMBSTONES, Tombstone};
 pub use requests::{MAX_REQUESTS, MAX_REQUESTS_OF_ADDRESS, REQUESTS_KEPT, RequestRecord, RequestStatus};
 pub use tokens::{EXPIRED_TOKENS_KEPT, MAX_TOKENS, TokenRecord, TokenStatus};
@@ -78,6 +79,8 @@ pub struct ClusterState {
     /// Changes of the volume that were about to be tried and were not seen to be complete, the oldest first.
     intents: Vec<StorageIntent>,
     layout_due: bool,
+    incarnation: Option<String>,
+    newest: Option<Timestamp>,
     /// Boxed: the tree's own nodes are a third empty, which would be a third of all records.
     nodes: BTreeMap<NodeId, Box<NodeRecord>>,
     by_hostname: HashMap<Hostname, NodeId>,
@@ -116,6 +119,19 @@ impl ClusterState {
         self.latch
     }
 
+    /// Which history this is; `None` as long as it was never restored from a backup.
+    #[must_use]
+    pub fn incarnation(&self) -> Option<&str> {
+        self.incarnation.as_deref()
+    }
+
+    /// The later of `now` and the latest moment that a command was made at: a clock that was set back makes no token
+    /// valid again.
+    #[must_use]
+    pub fn no_earlier(&self, now: Timestamp) -> Timestamp {
+        self.newest.map_or(now, |newest| newest.max(now))
+    }
+
     /// The sequence of the last command that changed something.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -137,6 +153,10 @@ impl ClusterState {
 
     /// What [`Machine::apply`](super::store::Machine::apply) does.
     fn carry_out(&mut self, sequence: u64, command: &Command) -> Effect {
+        if command.at() > self.newest {
+            self.newest = command.at();
+            self.dirty.insert(records::CLUSTER.to_owned());
+        }
         match command {
             Command::Initialise { cluster_id, at: _ } => self.initialise(sequence, cluster_id),
             Command::RecordSwarm { swarm } => self.set(sequence, |state| &mut state.swarm, Some(swarm.clone())),
@@ -160,6 +180,12 @@ impl ClusterState {
             Command::ForgetBricks { bricks } => self.forget_bricks(sequence, bricks),
             Command::LayoutSpread => self.set(sequence, |state| &mut state.layout_due, false),
             Command::Observe { id, report, more } => self.report(sequence, id, report, *more),
+            Command::MarkRestored { incarnation, at: _ } => {
+                self.set(sequence, |state| &mut state.incarnation, Some(incarnation.clone()))
+            }
+            Command::Adopt { node, storage, swarm_node_id, at } => {
+                self.adopt(sequence, node, *storage, swarm_node_id, *at)
+            }
         }
     }
 

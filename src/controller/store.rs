@@ -31,6 +31,7 @@ mod writer;
 pub use directory::{DirectoryError, check_directory};
 pub use medium::{FileMedium, Medium, OpenMedium};
 pub use meter::CommitFigures;
+pub use writer::{holds_state, recreate};
 
 use meter::Meter;
 use writer::{Submission, Writer};
@@ -44,6 +45,9 @@ pub trait Machine: Default + Send + Sync + 'static {
     type Command: Send + Sync + 'static;
     /// What a change did, for whoever asked for it.
     type Effect: Send + 'static;
+
+    /// The version of the records that it writes.
+    const VERSION: u8;
 
     /// Versioned bytes of a command; the first byte is the version.
     fn encode(command: &Self::Command) -> Vec<u8>;
@@ -99,6 +103,8 @@ pub struct StoreOptions {
     pub cache: usize,
     /// The first and the longest wait between attempts to reopen after an I/O error.
     pub reopen: (Duration, Duration),
+    /// Called by the writer as long as it gets on, this often at least: a supervisor is told by it.
+    pub pulse: Option<(Duration, Arc<dyn Fn() + Send + Sync>)>,
     /// What the database is kept on; `None` is the file itself. Tests put a disk that fails or is slow here.
     pub medium: Option<OpenMedium>,
 }
@@ -112,6 +118,7 @@ impl Default for StoreOptions {
             fold_after: Duration::from_secs(60),
             cache: 8 * 1024 * 1024,
             reopen: (Duration::from_millis(100), Duration::from_secs(5)),
+            pulse: None,
             medium: None,
         }
     }

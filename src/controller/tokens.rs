@@ -105,7 +105,7 @@ pub fn judge<'a>(
     authorities: &[KeyFingerprint],
     now: Timestamp,
 ) -> Result<&'a TokenRecord, TokenFault> {
-    let known = state.token(&presented.id);
+    let (known, now) = (state.token(&presented.id), state.no_earlier(now));
     // An unknown id costs a comparison too.
     let digest = known.map_or([0; 32], |token| token.terms.digest);
     let right = bool::from(digest.ct_eq(&presented.digest));

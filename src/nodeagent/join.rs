@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::client::{self, Link};
 use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
+use super::history::{Heard, Rollback};
 use super::identity::NodeIdentity;
 use crate::causes::chain;
 use crate::clock::Clock;
@@ -43,6 +44,8 @@ pub struct Join {
     /// The engine, where it was looked at when the facts were gathered.
     pub engine: Option<Engine>,
     pub hands: Hands,
+    /// How far the controller had come when this host last heard it.
+    pub heard: Option<Heard>,
     pub timeout: Duration,
     pub clock: Arc<dyn Clock>,
 }
@@ -59,6 +62,8 @@ pub struct Joined {
     pub mount: String,
     /// The brick's directory; empty for a client.
     pub brick: String,
+    pub incarnation: String,
+    pub revision: u64,
 }
 
 /// Why a join ended otherwise. What was done stays done; joining again goes on from there.
@@ -109,10 +114,15 @@ impl Join {
         let swarm_node_id = self.engine.as_ref().map(|engine| engine.swarm_node_id.clone()).unwrap_or_default();
         let report = Mutex::new(RawReport { swarm_node_id, ..RawReport::default() });
         let first = self.until_instructed(&talk).await?;
+        let rollback = self.rollback(&first);
+        if let Some(rollback) = &rollback {
+            tracing::warn!("{rollback}");
+        }
         self.connect_overlay(&first).await?;
         let outcome = self.converge_both(first, &report, &talk).await;
+        let finding = outcome.as_ref().err().map(ToString::to_string).or(rollback.map(|rollback| rollback.to_string()));
         note(&report, |report| {
-            report.finding = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            report.finding = finding.unwrap_or_default();
             report.refused = matches!(&outcome, Err(JoinError::Host(refusals)) if refusals.iter().any(Refusal::is_of_something_else));
         });
         self.report_back(&report, &outcome, &talk).await;
@@ -125,7 +135,14 @@ impl Join {
             volume: storage.gluster_volume,
             mount: storage.gluster_mount,
             brick: storage.gluster_brick,
+            incarnation: reply.incarnation,
+            revision: reply.revision.unwrap_or_default(),
         })
+    }
+
+    /// Whether the controller has gone back since this host last heard it.
+    fn rollback(&self, reply: &Reply) -> Option<Rollback> {
+        self.heard.as_ref()?.rolled_back(&Heard::in_reply(reply)?)
     }
 
     /// Without its Swarm a host has no use for the volume, so trouble there ends the wait for it. The other way round

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::history::Heard;
 use crate::providers::files;
 
 /// The outcome of the last join.
@@ -22,6 +23,20 @@ pub struct Membership {
     pub volume: String,
     pub mount: String,
     pub brick: String,
+    /// The controller's history, and how far it had come when it was last heard (see [`super::history`]).
+    #[serde(default)]
+    pub incarnation: String,
+    #[serde(default)]
+    pub revision: u64,
+}
+
+impl Membership {
+    /// How far the controller had come; `None` if that was not remembered.
+    #[must_use]
+    pub fn heard(&self) -> Option<Heard> {
+        let (cluster_id, incarnation) = (self.cluster_id.clone(), self.incarnation.clone());
+        (self.revision > 0).then_some(Heard { cluster_id, incarnation, revision: self.revision })
+    }
 }
 
 /// The version that this program writes.
@@ -103,6 +118,8 @@ mod tests {
             volume: String::new(),
             mount: String::new(),
             brick: String::new(),
+            incarnation: String::new(),
+            revision: 7,
         };
         store(dir.path(), &membership).unwrap();
         assert_eq!(load(dir.path()).unwrap(), Some(membership.clone()));

@@ -22,7 +22,7 @@ use super::chain::{self, is_client_of};
 use super::issue::{IssueError, Issued, PairError, SigningAuthority};
 use super::lifetime::{Lifetime, later};
 use super::names::check_admin_name;
-use crate::cluster::{KeyFingerprint, Proof, ProvenKey, Role, Subject};
+use crate::cluster::{KeyFingerprint, Proof, ProvenKey, Role, Secret, Subject};
 use crate::providers::files;
 
 mod stored;
@@ -214,6 +214,35 @@ impl Authority {
                 found: found.cluster_id,
                 expected: cluster_id.to_owned(),
             })
+        }
+    }
+
+    /// The content of the CA's file, for a backup. Blocks.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn copy_out(directory: &Path) -> Result<Secret, AuthorityError> {
+        let path = directory.join(FILE);
+        let bytes = match files::read_limited(&path, MAX_BYTES) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            Err(source) => return Err(AuthorityError::Io { path, source }),
+        };
+        // It is JSON; what is not would be refused when it is put back.
+        Ok(Secret::new(String::from_utf8_lossy(&bytes)))
+    }
+
+    /// Makes the CA's file out of what [`copy_out`](Self::copy_out) read. Blocks.
+    ///
+    /// # Errors
+    /// If it cannot be written, or there is one.
+    pub fn put_back(directory: &Path, content: &Secret) -> Result<(), AuthorityError> {
+        let path = directory.join(FILE);
+        let made = files::create_dir_private(directory)
+            .and_then(|()| files::create_new(&path, content.reveal().as_bytes(), 0o600));
+        match made {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(AuthorityError::Io { path, source: std::io::ErrorKind::AlreadyExists.into() }),
+            Err(source) => Err(AuthorityError::Io { path, source }),
         }
     }
 

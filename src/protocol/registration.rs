@@ -295,6 +295,8 @@ pub enum Administer {
     RevokeAdmin {
         name: String,
     },
+    /// Makes a copy of all that the controller knows, on its host.
+    Backup,
 }
 
 /// What a token or an approval grants.
@@ -489,6 +491,7 @@ impl RawRequest {
                 }
                 Ok(Administer::CreateAdmin { name, spki })
             }
+            "backup" => Ok(Administer::Backup),
             "admin-revoke" => Ok(Administer::RevokeAdmin { name: self.admin_name()? }),
             _ => Err(RequestError::UnknownAction(self.action.chars().take(64).collect())),
         }

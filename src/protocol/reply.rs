@@ -133,6 +133,9 @@ pub struct Reply {
     /// The revision of the state that this reply speaks of; it strictly increases with changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// Which history of the state that is; empty as long as it was never restored from a backup.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub incarnation: String,
     /// The controller's [`PROTOCOL`](super::registration::PROTOCOL).
     pub protocol: u32,
     /// `pending-approval`: the id of the request that an administrator decides on.
@@ -196,6 +199,7 @@ impl Default for Reply {
             node_id: String::new(),
             node_address: String::new(),
             revision: None,
+            incarnation: String::new(),
             protocol: super::registration::PROTOCOL,
             request_id: String::new(),
             key_fingerprint: String::new(),

@@ -8,7 +8,9 @@ mod controller;
 mod docker;
 mod downgrade;
 mod idle;
+mod restoring;
 pub(crate) mod served;
+mod supervised;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,9 @@
 //! The controller as a whole, over its sockets: what it answers, what it writes down and what it keeps.
 
 mod actions;
+mod adoption;
 mod approval;
+mod disk;
 mod door;
 mod gate;
 mod identity;

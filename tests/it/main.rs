@@ -14,6 +14,7 @@ mod lab;
 mod listener;
 mod packaging;
 mod removal;
+mod state_upgrade;
 mod state_v1;
 mod state_v2;
 mod store;

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
-mod disks;
+pub(crate) mod disks;
 mod faults;
 mod ledger;
 mod power;

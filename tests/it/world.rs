@@ -16,10 +16,11 @@ use clusterctl::cluster::{BrickPath, Hostname, KeyFingerprint, MountPoint, NodeA
 use clusterctl::config::{MasterAddress, MasterHost};
 use clusterctl::controller::admission::{Admission, Policy};
 use clusterctl::controller::command::{StorageRecord, Thresholds};
-use clusterctl::controller::init::{self, InitOptions};
+use clusterctl::controller::init::{self, AdoptOptions, InitError, InitOptions, InitOutcome};
 use clusterctl::controller::limits::LimitSettings;
 use clusterctl::controller::listener::{ClearText, ListenOptions};
 use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoice};
+use clusterctl::controller::store::StoreOptions;
 use clusterctl::converge::observe::{Hands, ObserveError};
 use clusterctl::nodeagent::client::Link;
 use clusterctl::nodeagent::identity::NodeIdentity;
@@ -158,6 +159,7 @@ impl Host {
             overlay: None,
             engine,
             hands: self.hands.clone(),
+            heard: None,
             timeout,
             clock: Arc::new(SystemClock),
         };
@@ -197,6 +199,8 @@ pub(crate) struct Settings {
     pub(crate) max_nodes: u32,
     pub(crate) admission: Admission,
     pub(crate) limits: LimitSettings,
+    pub(crate) store: StoreOptions,
+    pub(crate) storage_patience: Duration,
 }
 
 /// Rates that no test reaches which is about something else.
@@ -222,6 +226,8 @@ impl Default for Settings {
             // Most tests are about something else.
             admission: Admission::Open,
             limits: without_limits(),
+            store: StoreOptions::default(),
+            storage_patience: serve::STORAGE_PATIENCE,
         }
     }
 }
@@ -232,6 +238,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) settings: Settings,
     pub(crate) door: SocketAddr,
+    /// The controller is told nothing of the volume.
+    pub(crate) as_recorded: bool,
     authority: Arc<OnceLock<KeyFingerprint>>,
     scratch: tempfile::TempDir,
     running: Option<Running>,
@@ -281,7 +289,7 @@ impl World {
             }
         };
         let hosts = (1..=count).map(host).collect();
-        Self { gluster, hosts, settings, door, authority, scratch, running: None }
+        Self { gluster, hosts, settings, door, as_recorded: false, authority, scratch, running: None }
     }
 
     /// A glusterd that this host's glusterd has been made a peer of.
@@ -302,17 +310,28 @@ impl World {
 
     /// `master init` on the first host.
     pub(crate) async fn init(&self) {
-        let options = InitOptions {
+        init::run(self.init_options(None)).await.unwrap();
+    }
+
+    /// `master init --adopt` on the first host.
+    pub(crate) async fn adopt(&self) -> Result<InitOutcome, InitError> {
+        let pool = Arc::new(self.gluster.pool(self.hosts[0].address));
+        let adopt = Some(AdoptOptions { pool, wanted: storage() });
+        init::run(InitOptions { storage: StorageChoice::AsRecorded, ..self.init_options(adopt) }).await
+    }
+
+    fn init_options(&self, adopt: Option<AdoptOptions>) -> InitOptions {
+        InitOptions {
             state_dir: self.state_dir(),
             storage: self.storage_choice(),
             advertise: address(1),
             engine: Arc::new(self.hosts[0].engine.clone()),
             clock: Arc::new(SystemClock),
-        };
-        init::run(options).await.unwrap();
+            adopt,
+        }
     }
 
-    fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.scratch.path().join("controller")
     }
 
@@ -321,6 +340,9 @@ impl World {
     }
 
     fn storage_choice(&self) -> StorageChoice {
+        if self.as_recorded {
+            return StorageChoice::AsRecorded;
+        }
         self.settings.storage.clone().map_or(StorageChoice::Off, StorageChoice::On)
     }
 
@@ -367,6 +389,8 @@ impl World {
             engine: Arc::new(master.engine.clone()),
             pool: Arc::new(self.gluster.pool(master.address)),
             clock: Arc::new(SystemClock),
+            store: self.settings.store.clone(),
+            storage_patience: self.settings.storage_patience,
         };
         let (stop, stopped) = watch::channel(false);
         let (open, opened) = oneshot::channel();
@@ -396,6 +420,12 @@ impl World {
         let running = self.running.take().unwrap();
         running.stop.send_replace(true);
         running.task.await.unwrap().unwrap();
+    }
+
+    /// How the controller ended by itself.
+    pub(crate) async fn ended(&mut self) -> Result<(), ServeError> {
+        let running = self.running.take().unwrap();
+        tokio::time::timeout(DEADLINE, running.task).await.unwrap_or_else(|_| panic!("it goes on")).unwrap()
     }
 
     /// Stops the controller and starts it on the same directory.

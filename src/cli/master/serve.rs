@@ -16,7 +16,7 @@ use crate::controller::command::Thresholds;
 use crate::controller::limits::LimitSettings;
 use crate::controller::listener::{ListenOptions, Listener};
 use crate::controller::serve::{self, ServeError, ServeOptions};
-use crate::controller::store::OpenError;
+use crate::controller::store::{OpenError, StoreOptions};
 use crate::nodeagent::facts::{self, gluster_ability};
 use crate::protocol::registration::{Identity, PROTOCOL, Registration};
 use crate::providers::gluster::cli::GlusterCli;
@@ -124,5 +124,18 @@ async fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
         engine,
         pool: Arc::new(GlusterCli::new(this_host::commander())),
         clock,
+        store: StoreOptions { pulse: watchdog(), ..StoreOptions::default() },
+        storage_patience: serve::STORAGE_PATIENCE,
     })
+}
+
+/// Tells the supervisor that the writer of the state gets on, if it wants to know: a controller that cannot write its
+/// state any more, because its disk hangs, is started again.
+fn watchdog() -> Option<(Duration, Arc<dyn Fn() + Send + Sync>)> {
+    let allowed = sd_notify::watchdog_enabled()?;
+    let tell = || {
+        // A supervisor that does not listen loses nothing.
+        sd_notify::notify(&[sd_notify::NotifyState::Watchdog]).ok();
+    };
+    Some((allowed / 3, Arc::new(tell)))
 }

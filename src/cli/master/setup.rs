@@ -13,11 +13,13 @@ use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, confirm, explain, join_address, this_host};
 use crate::clock::SystemClock;
 use crate::config::Settings;
-use crate::controller::command::StorageRecord;
-use crate::controller::init::{self, InitOptions};
+use crate::controller::adopt::Adoption;
+use crate::controller::command::{StorageRecord, StorageRole};
+use crate::controller::init::{self, AdoptOptions, InitOptions};
 use crate::controller::serve::StorageChoice;
 use crate::controller::state::ClusterState;
 use crate::controller::store::{OpenError, Store, StoreOptions};
+use crate::logging::escape;
 use crate::nodeagent::facts::gluster_ability;
 use crate::protocol::registration::RawRequest;
 use crate::providers::gluster::cli::GlusterCli;
@@ -30,19 +32,25 @@ pub(in crate::cli) fn storage_choice(settings: &Settings) -> StorageChoice {
     match gluster.enabled {
         None => StorageChoice::AsRecorded,
         Some(false) => StorageChoice::Off,
-        Some(true) => StorageChoice::On(StorageRecord {
-            volume: gluster.volume.clone(),
-            brick: gluster.brick.clone(),
-            mount: gluster.mount.clone(),
-            replica: gluster.replica,
-            arbiter: gluster.arbiter,
-            allow_root_brick: gluster.allow_root_brick,
-        }),
+        Some(true) => StorageChoice::On(described(settings)),
+    }
+}
+
+/// The shared volume as the settings describe it.
+fn described(settings: &Settings) -> StorageRecord {
+    let gluster = &settings.gluster;
+    StorageRecord {
+        volume: gluster.volume.clone(),
+        brick: gluster.brick.clone(),
+        mount: gluster.mount.clone(),
+        replica: gluster.replica,
+        arbiter: gluster.arbiter,
+        allow_root_brick: gluster.allow_root_brick,
     }
 }
 
 /// `clusterctl master init`.
-pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
+pub(super) async fn init(settings: &Settings, adopt: bool, output: OutputFormat) -> Result<Outcome, Failure> {
     let engine = this_host::engine(settings);
     let progress = Progress::new(&settings.common.log);
     this_host::inspect(engine.as_ref(), progress).await?;
@@ -58,14 +66,23 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         advertise,
         engine,
         clock: Arc::new(SystemClock),
+        adopt: adopt.then(|| AdoptOptions {
+            pool: Arc::new(GlusterCli::new(this_host::commander())),
+            wanted: described(settings),
+        }),
     };
-    let step = progress.step("making this host the first manager of a Swarm");
+    let step = progress.step(if adopt {
+        "putting the Swarm of this host on record"
+    } else {
+        "making this host the first manager of a Swarm"
+    });
     let outcome = init::run(options).await.map_err(explain::init)?;
     step.done();
     if let (true, StorageChoice::On(wanted)) = (outcome.controller_running, &wanted) {
         confirm_running(settings, wanted).await?;
     }
-    let changed = outcome.created || outcome.storage_changed || outcome.swarm_created;
+    let adopted = &outcome.adopted;
+    let changed = outcome.created || outcome.storage_changed || outcome.swarm_created || !adopted.nodes.is_empty();
     let address =
         if outcome.manager_address.is_empty() { advertise.to_string() } else { outcome.manager_address.clone() };
     let token = match &outcome.token {
@@ -95,6 +112,7 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
             ),
             None => "join other hosts with the line that this prints:\n  clusterctl token create\n".to_owned(),
         };
+        print(&adoption_lines(adopted))?;
         print(&format!(
             "{what}{serving}\n{others}\njoin this host, which needs no token:\n  {}\n",
             join_address::join_line(&master, None)
@@ -109,7 +127,27 @@ pub(super) async fn init(settings: &Settings, output: OutputFormat) -> Result<Ou
         "storage_changed": outcome.storage_changed,
         "manager_address": outcome.manager_address,
         "join": join,
+        "adopted": adopted.nodes.iter().map(|one| one.node.hostname.as_str()).collect::<Vec<_>>(),
+        "left_out": adopted.left_out.iter().map(|one| json!({
+            "hostname": one.hostname,
+            "swarm_node_id": one.swarm_node_id,
+            "because": one.because.to_string(),
+        })).collect::<Vec<_>>(),
     })))
+}
+
+/// What was found in the Swarm, a line for each host. Names are strangers' words.
+fn adoption_lines(adopted: &Adoption) -> String {
+    let mut lines = String::new();
+    for one in &adopted.nodes {
+        let brick = if one.storage == StorageRole::Brick { ", with its brick" } else { "" };
+        lines.push_str(&format!("adopted {} ({}, {}){brick}\n", one.node.hostname, one.node.address, one.node.role));
+    }
+    for one in &adopted.left_out {
+        let name = escape::line(&one.hostname);
+        lines.push_str(&format!("left out {name} ({}): {}\n", one.swarm_node_id, one.because));
+    }
+    lines
 }
 
 /// How long a controller that is starting may take to answer.

@@ -36,7 +36,8 @@ pub(super) async fn run(
     let identity = this_host::identity(settings)?;
     let hostname = this_host::hostname(settings)?;
     let address = this_host::address(settings.node.ip, "--ip")?;
-    let member = membership::load(&directory).unwrap_or_default().is_some();
+    let before = membership::load(&directory).unwrap_or_default();
+    let member = before.is_some();
     let engine = if member { Some(this_host::inspect(hands.engine.as_ref(), progress).await?) } else { None };
     let docker_version = match &engine {
         Some(engine) => engine.version.clone(),
@@ -54,6 +55,7 @@ pub(super) async fn run(
         facts: facts::gather(&docker_version, gluster_ability(), opted_out),
         engine,
         hands,
+        heard: before.and_then(|before| before.heard()),
         timeout: settings.node.timeout,
         clock: Arc::new(SystemClock),
     };
@@ -102,6 +104,8 @@ fn remember(directory: &Path, join: &Join, joined: &Joined) -> Result<(), Failur
         volume: joined.volume.clone(),
         mount: joined.mount.clone(),
         brick: joined.brick.clone(),
+        incarnation: joined.incarnation.clone(),
+        revision: joined.revision,
     };
     membership::store(directory, &membership).map_err(|error| {
         Failure::new(Exit::StorageUnsafe, error).reason("state-io").hint("see whether the disk is full (`df -h`)")

@@ -145,6 +145,7 @@ fn word(verdict: &Verdict) -> String {
                 Warrant::Local => "local",
                 Warrant::Token(_) => "token",
                 Warrant::Request(_) => "request",
+                Warrant::Adopted => "adopted",
             };
             format!("{by} {}", node.role)
         }

@@ -21,7 +21,7 @@ use crate::protocol::registration::{Administer, Grant, NodeName};
 use crate::protocol::reply::{ErrorReply, Status};
 
 /// What could not be done.
-type Answer = Result<Value, Outcome>;
+pub(super) type Answer = Result<Value, Outcome>;
 
 impl FrontDoor {
     /// Does what `by` asks for.
@@ -49,6 +49,7 @@ impl FrontDoor {
             Administer::CreateAdmin { name, spki } => self.create_admin(&name, &spki, by).await,
             Administer::Admins { after, limit } => Ok(self.store.read(|state| listings::admins(state, &after, limit))),
             Administer::RevokeAdmin { name } => self.revoke_admin(&name, by).await,
+            Administer::Backup => self.back_up(by).await,
         };
         match answer {
             Ok(value) => Outcome::Value(value),
@@ -193,7 +194,7 @@ impl FrontDoor {
             let most = MAX_LIFETIME.as_hours() / 24;
             return Err(invalid(format!("a token is valid for at most {most} days"), "pass a shorter `--expires`"));
         }
-        let now = self.clock.now();
+        let now = self.store.read(|state| state.no_earlier(self.clock.now()));
         let (token, command) = new_token(random()?, grant, node, uses, lifetime, pin, now);
         self.change(command).await?;
         let record = self.store.read(|state| state.token(&token.id).cloned());
@@ -212,7 +213,7 @@ impl FrontDoor {
     }
 
     fn tokens(&self, after: &str, limit: u32) -> Value {
-        let now = self.clock.now();
+        let now = self.store.read(|state| state.no_earlier(self.clock.now()));
         let authorities = self.certificates.as_ref().map(|issuer| issuer.describe(now));
         self.store.read(|state| listings::tokens(state, authorities.as_ref(), now, after, limit))
     }

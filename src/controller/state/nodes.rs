@@ -9,34 +9,11 @@ use super::records::node_row;
 use super::{ClusterState, Conflict, Denial, Effect, cutoff};
 use crate::cluster::{Hostname, KeyFingerprint, NodeAddress, NodeId, ProfileName, Role};
 use crate::controller::assignment;
-use crate::controller::command::{AdmittedNode, Warrant};
+use crate::controller::command::{AdmittedNode, StorageRole, Warrant};
 use crate::protocol::registration::{Addendum, Facts, NodeReport};
 
 /// For how long a host name may be taken by another key once an administrator has said so.
 pub const REPLACEABLE_FOR: SignedDuration = SignedDuration::from_hours(24);
-
-/// What a node is to the shared volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StorageRole {
-    /// Takes no part: storage is off, or the host cannot mount.
-    None,
-    /// Mounts the volume.
-    Client,
-    /// Mounts the volume and keeps a brick ready for it, which is taken in when a whole set is there.
-    Brick,
-}
-
-impl StorageRole {
-    /// The word in tables and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Client => "client",
-            Self::Brick => "brick",
-        }
-    }
-}
 
 /// A node as it is on record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +189,7 @@ impl ClusterState {
         known.hostname == *hostname
             || match &known.admitted_by {
                 Warrant::Token(id) => self.token(id).is_some_and(|token| token.terms.node.is_none()),
-                Warrant::Member | Warrant::Open | Warrant::Local | Warrant::Request(_) => true,
+                Warrant::Member | Warrant::Open | Warrant::Local | Warrant::Request(_) | Warrant::Adopted => true,
             }
     }
 
@@ -280,7 +257,7 @@ impl ClusterState {
         let kept = same.map(|known| Grant { role: known.granted, profiles: profiles(), by: Warrant::Member });
         let suffices = |grant: &Grant| grant.role.covers(node.role);
         match warrant {
-            Warrant::Member => kept.ok_or(Denial::NotMember),
+            Warrant::Member | Warrant::Adopted => kept.ok_or(Denial::NotMember),
             Warrant::Open if self.tombstones.contains_key(&node.id) => Err(Denial::Removed),
             Warrant::Open | Warrant::Local => {
                 Ok(Grant { role: at_least(node.role), profiles: profiles(), by: warrant.clone() })
@@ -366,6 +343,45 @@ impl ClusterState {
         self.insert(record);
         self.touch(sequence, node_row(&node.id));
         self.drop_tombstone(sequence, &node.id);
+        Effect::Changed
+    }
+
+    /// Puts a member of the Swarm on record that holds no key yet.
+    pub(super) fn adopt(
+        &mut self,
+        sequence: u64,
+        node: &AdmittedNode,
+        storage: StorageRole,
+        swarm_node_id: &str,
+        at: Timestamp,
+    ) -> Effect {
+        if self.nodes.contains_key(&node.id) {
+            return Effect::Unchanged;
+        }
+        if let Some(conflict) = self.conflict_of(node, &self.succession(node, Inheritance::Present, at)) {
+            return Effect::Conflict(conflict);
+        }
+        self.insert(NodeRecord {
+            id: node.id.clone(),
+            keyed: false,
+            hostname: node.hostname.clone(),
+            address: node.address,
+            role: node.role,
+            facts: node.facts.clone(),
+            storage,
+            ordinal: sequence,
+            registered_at: at,
+            updated_at: at,
+            revision: sequence,
+            report: NodeReport { swarm_node_id: swarm_node_id.to_owned(), ..NodeReport::default() },
+            granted: node.role,
+            profiles: Vec::new(),
+            admitted_by: Warrant::Adopted,
+            key: None,
+            replaceable_since: None,
+            more: Addendum::default(),
+        });
+        self.touch(sequence, node_row(&node.id));
         Effect::Changed
     }
 

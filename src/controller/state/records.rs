@@ -1,17 +1,19 @@
 //! The state as rows and the commands as records: one row for each entity, each record with its version first.
 //!
 //! Version 3 is what this program writes. Version 2 knew of one intended change of the volume and of the first half of
-//! nodes' reports; in version 1 the node's row had fewer fields yet. Everything else is the same, and commands of earlier
-//! versions are the first of those of later ones. Rows' keys begin with a word that sorts after `cluster`, so that this
-//! row's version is the first that is seen.
+//! nodes' reports, and nothing of restored states; in version 1 the node's row had fewer fields yet. Everything else is
+//! the same, and commands of earlier versions are the first of those of later ones. Rows' keys begin with a word that
+//! sorts after `cluster`, so that this row's version is the first that is seen.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::nodes::{NodeRecord, StorageRole};
+use super::nodes::NodeRecord;
 use super::{ClusterState, Effect};
 use crate::cluster::{Hostname, NodeAddress, NodeId, Role, ShortId};
-use crate::controller::command::{Command, StorageIntent, StorageRecord, SwarmRecord, Thresholds, Warrant};
+use crate::controller::command::{
+    Command, StorageIntent, StorageRecord, StorageRole, SwarmRecord, Thresholds, Warrant,
+};
 use crate::controller::store::{Machine, RecordError, RowChange};
 use crate::protocol::registration::{Addendum, Facts, NodeReport};
 
@@ -59,6 +61,8 @@ struct ClusterRow {
     intents: Vec<StorageIntent>,
     layout_due: bool,
     revision: u64,
+    incarnation: Option<String>,
+    newest: Option<Timestamp>,
 }
 
 /// The same in versions 1 and 2.
@@ -82,6 +86,8 @@ impl From<SecondClusterRow> for ClusterRow {
             intents: row.intent.into_iter().collect(),
             layout_due: false,
             revision: row.revision,
+            incarnation: None,
+            newest: None,
         }
     }
 }
@@ -175,6 +181,18 @@ fn encode_node(node: &NodeRecord) -> Vec<u8> {
 }
 
 impl ClusterState {
+    /// All rows, as they would be folded now.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
+        let keys = std::iter::once(CLUSTER.to_owned())
+            .chain(self.nodes.keys().map(node_row))
+            .chain(self.admins.keys().map(|name| admin_row(name)))
+            .chain(self.requests.keys().map(request_row))
+            .chain(self.tokens.keys().map(token_row))
+            .chain(self.tombstones.keys().map(tombstone_row));
+        keys.filter_map(|key| self.row(&key).map(|record| (key, record))).collect()
+    }
+
     /// A row as it is to be written; `None` if what it was about is gone.
     fn row(&self, key: &str) -> Option<Vec<u8>> {
         if let Some(id) = key.strip_prefix(NODE) {
@@ -196,6 +214,8 @@ impl ClusterState {
                 intents: self.intents.clone(),
                 layout_due: self.layout_due,
                 revision: self.revision,
+                incarnation: self.incarnation.clone(),
+                newest: self.newest,
             }))
         }
     }
@@ -204,6 +224,8 @@ impl ClusterState {
 impl Machine for ClusterState {
     type Command = Command;
     type Effect = Effect;
+
+    const VERSION: u8 = RECORD_VERSION;
 
     fn encode(command: &Command) -> Vec<u8> {
         encode(command)
@@ -227,6 +249,8 @@ impl Machine for ClusterState {
             self.intents = row.intents;
             self.layout_due = row.layout_due;
             self.revision = row.revision;
+            self.incarnation = row.incarnation;
+            self.newest = row.newest;
         } else if key.starts_with(NODE) {
             self.insert(decode_node(record)?);
         } else if key.starts_with(ADMIN) {

@@ -80,6 +80,7 @@ impl ClusterState {
     }
 
     pub(super) fn usable_token(&self, id: &ShortId, hostname: &Hostname, at: Timestamp) -> Option<&TokenRecord> {
+        let at = self.no_earlier(at);
         self.tokens.get(id).filter(|token| token.status(at) == TokenStatus::Valid && token.is_for(hostname))
     }
 

@@ -5,6 +5,8 @@
 mod housekeeping;
 mod loading;
 mod recovery;
+mod recreating;
+mod upgrading;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use super::directory::{self, Lock};
 use super::redb::{Disk, DiskError, Extent};
 use super::{CommitError, Committed, Machine, OpenError, Shared, Store, StoreOptions};
 use crate::failpoint;
+pub use recreating::{holds_state, recreate};
+
 use loading::{LoadError, create, load, open_error, take_changes};
 
 /// From how many commands at once on it pays to wait for more.
@@ -76,7 +80,8 @@ impl<M: Machine> Writer<M> {
         let opened = |error: LoadError| open_error(dir, &path, error);
         let disk = Disk::open(&path, options.medium.as_ref(), options.cache).map_err(|error| opened(error.into()))?;
         let mut machine = M::default();
-        let extent = load(&disk, &mut machine).map_err(opened)?;
+        let (extent, written_by) = load(&disk, &mut machine).map_err(opened)?;
+        upgrading::keep_copy(dir, &path, written_by, M::VERSION)?;
         let unfolded = take_changes(&mut machine);
 
         let (submit, inbox) = sync_channel(options.queue);
@@ -116,6 +121,9 @@ impl<M: Machine> Writer<M> {
 
     fn run(mut self) {
         loop {
+            if let Some((_, pulse)) = &self.options.pulse {
+                pulse();
+            }
             let mut batch = Vec::new();
             let mut open = true;
             match self.inbox.recv_timeout(self.idle_time()) {
@@ -177,11 +185,12 @@ impl<M: Machine> Writer<M> {
 
     /// How long nothing has to be done if nothing comes.
     fn idle_time(&self) -> Duration {
-        match (&self.disk, self.unfolded_since) {
+        let work = match (&self.disk, self.unfolded_since) {
             (None, _) => self.reopen.0.saturating_duration_since(Instant::now()),
             (Some(_), Some(since)) => self.options.fold_after.saturating_sub(since.elapsed()),
             (Some(_), None) => Duration::from_secs(3600),
-        }
+        };
+        self.options.pulse.as_ref().map_or(work, |(often, _)| work.min(*often))
     }
 
     fn commit(&mut self, batch: Vec<Waiting<M>>) {

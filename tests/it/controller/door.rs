@@ -186,6 +186,7 @@ async fn front(
 ) -> Arc<FrontDoor> {
     Arc::new(FrontDoor {
         store: Store::<ClusterState>::open(&scratch.path().join("state"), StoreOptions::default()).await.unwrap(),
+        state_dir: scratch.path().join("state"),
         policy: Policy { admission: setup.admission, plaintext: setup.plaintext, max_nodes: 1_000 },
         certificates: Some(Arc::clone(authority) as Arc<dyn CertificateIssuer>),
         engine: Arc::new(engine.clone()),

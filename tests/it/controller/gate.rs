@@ -139,3 +139,32 @@ async fn decisions_are_stable() {
     }
     assert_eq!(world.sequence().await, sequence);
 }
+
+/// C9, I10: the controller is started anew after each registration of several, each of which is asked twice: nobody
+/// counts twice, and who was told `ready` once is never told to wait again.
+#[tokio::test]
+async fn a_restart_at_every_registration_changes_no_answer() {
+    const WORKERS: usize = 4;
+    for restart_after in 1..=WORKERS {
+        let mut world = World::started(WORKERS + 2, need(1, WORKERS as u32)).await;
+        let mut ready = false;
+        for n in 1..=WORKERS + 1 {
+            let request = world.hosts[n].registration();
+            for _ in 0..2 {
+                let reply = world.ask(&request).await;
+                assert_eq!(reply["Counts"]["Workers"], n, "{restart_after}: {reply}");
+                let now = !is_waiting(&reply);
+                assert!(now == (n >= WORKERS) && now >= ready, "{restart_after}, {n}: {reply}");
+                ready = now;
+            }
+            if n == restart_after {
+                world.restart().await;
+                for earlier in &world.hosts[1..=n] {
+                    let reply = world.ask(&earlier.registration()).await;
+                    assert_eq!(reply["Counts"]["Workers"], n, "{restart_after}: {reply}");
+                    assert_eq!(!is_waiting(&reply), ready, "{restart_after}, {n}: {reply}");
+                }
+            }
+        }
+    }
+}

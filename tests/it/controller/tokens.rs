@@ -207,3 +207,45 @@ async fn what_cannot_be_is_said() {
     assert_eq!(damaged["Code"], "invalid-request");
     assert!(!damaged.to_string().contains("CCTL1-x"), "a secret with a typing error is one still: {damaged}");
 }
+
+/// C16: a clock that is set back makes no expired token good again, also after a restart; new tokens and members are not
+/// troubled, and revisions go on as they did.
+#[tokio::test]
+async fn an_expired_token_stays_expired_when_the_clock_goes_back() {
+    for back in [SignedDuration::from_hours(2), SignedDuration::from_hours(366 * 24)] {
+        let mut door = door().await;
+        let token = door.token(json!({"ExpiresS": 3600})).await;
+        assert_eq!(door.register("h2", 2, json!({"Token": token})).await["Status"], "ready");
+        door.pass(SignedDuration::from_mins(90));
+        assert_eq!(door.register("h3", 3, json!({"Token": token})).await["Code"], "token-refused");
+        // Something is written down at that time.
+        door.member("h4", 4).await;
+        let revision = door.command("status", json!({})).await["Revision"].as_u64().unwrap();
+        door.pass(-back);
+        for _ in 0..2 {
+            assert_eq!(door.register("h3", 3, json!({"Token": token})).await["Code"], "token-refused", "{back}");
+            let members = door.register("h2", 2, json!({})).await;
+            assert_eq!(members["Status"], "ready", "{members}");
+            door.restart().await;
+        }
+        door.member("h5", 5).await;
+        let status = door.command("status", json!({})).await;
+        assert!(status["Revision"].as_u64().unwrap() > revision, "{status}");
+        // A year forward everything of now has expired, and members are members.
+        door.pass(SignedDuration::from_hours(2 * 366 * 24));
+        assert_eq!(door.register("h2", 2, json!({})).await["Status"], "ready");
+    }
+}
+
+/// A backup holds the CA's keys: it is for root on the controller's host.
+#[tokio::test]
+async fn no_administrator_elsewhere_gets_a_backup() {
+    let door = door().await;
+    let made = door.command("admin-create", json!({"Name": "ann", "PublicKey": "AAAA"})).await;
+    assert_eq!(made["Name"], "ann");
+    for peer in [administrator("ann", clusterctl::cluster::Validity::Valid), tls("h2", 2), clear(2)] {
+        let reply = door.ask(&json!({"Action": "backup"}), peer).await;
+        assert_eq!(reply["Status"], "error", "{reply}");
+        assert!(reply["Path"].is_null(), "{reply}");
+    }
+}

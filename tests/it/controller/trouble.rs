@@ -14,7 +14,7 @@ fn assert_waits(reply: &Value, reason: &str) {
     assert!(!reply["GlusterBrick"].as_str().unwrap().is_empty() && !reply["Message"].as_str().unwrap().is_empty());
 }
 
-/// Docker that is stopped on the master holds nobody's brick up, and its return is noticed.
+/// C13: Docker that is stopped on the master holds nobody's brick up, and its return is noticed.
 #[tokio::test]
 async fn without_docker_on_the_master_nodes_wait() {
     let mut world = World::started(2, Settings::default()).await;
@@ -56,7 +56,7 @@ async fn without_a_leader_nodes_wait() {
     assert_waits(&world.ask(&world.hosts[3].registration()).await, "swarm-no-leader");
 }
 
-/// Answering from an empty state beside a Swarm of many would be wrong.
+/// C7: answering from an empty state beside a Swarm of many would be wrong.
 #[tokio::test]
 async fn an_empty_state_beside_a_large_swarm_is_refused() {
     let mut world = World::new(2, Settings::default());
@@ -86,7 +86,7 @@ async fn a_volume_with_bricks_keeps_its_settings() {
     assert_eq!(world.ask(&world.hosts[1].registration()).await["GlusterAllowRootBrick"], true);
 }
 
-/// A second controller on the same state stays out, and the first one goes on.
+/// C8: a second controller on the same state stays out, and the first one goes on.
 #[tokio::test]
 async fn one_controller_for_one_state() {
     let world = World::started(2, Settings::default()).await;

@@ -36,6 +36,8 @@ impl Machine for Ledger {
     type Command = Change;
     type Effect = Option<u64>;
 
+    const VERSION: u8 = 1;
+
     fn encode(command: &Change) -> Vec<u8> {
         let mut record = vec![1];
         record.extend(serde_json::to_vec(command).unwrap());

@@ -52,13 +52,16 @@ fn a_use_is_counted_for_those_who_come_in_alone() {
 fn a_token_is_over_by_the_commands_time() {
     let mut state = state(&[create(token(1, Role::Worker, 0), 1), create(token(2, Role::Worker, 0), 1)]);
     let by = |id, second| admit(worker(1), Warrant::Token(short(id)), second);
-    assert_eq!(state.apply(3, &by(1, 3600)), Effect::Refused(Denial::Token));
-    assert_eq!(state.apply(4, &Command::RevokeToken { id: short(2), at: at(3) }), Effect::Changed);
-    assert_eq!(state.apply(5, &by(2, 4)), Effect::Refused(Denial::Token));
-    assert_eq!(state.apply(6, &by(9, 4)), Effect::Refused(Denial::Token));
-    assert_eq!(state.apply(7, &by(1, 3599)), Effect::Changed);
+    assert_eq!(state.apply(3, &Command::RevokeToken { id: short(2), at: at(3) }), Effect::Changed);
+    assert_eq!(state.apply(4, &by(2, 4)), Effect::Refused(Denial::Token));
+    assert_eq!(state.apply(5, &by(9, 4)), Effect::Refused(Denial::Token));
+    assert_eq!(state.apply(6, &by(1, 3599)), Effect::Changed);
+    let late = |second| admit(worker(2), Warrant::Token(short(1)), second);
+    assert_eq!(state.apply(7, &late(3600)), Effect::Refused(Denial::Token));
+    // C16: a clock that was set back does not bring it back.
+    assert_eq!(state.apply(8, &late(3599)), Effect::Refused(Denial::Token));
     // A member needs it no more.
-    assert_eq!(state.apply(8, &by(1, 9999)), Effect::Unchanged);
+    assert_eq!(state.apply(9, &by(1, 9999)), Effect::Unchanged);
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn a_replaced_node_leaves_its_name_alone() {
     let (old, other) = (NodeId::of_public_key(&[1]), node(1, Some(2), 1, Role::Worker));
     let mut state = state(&[
         Command::ConfigureStorage { storage: Some(storage_record()) },
-        create(token(1, Role::Worker, 0), 1),
+        create(TokenTerms { expires_at: at(1_000_000), ..token(1, Role::Worker, 0) }, 1),
         admit(manager(1), Warrant::Local, 1),
     ]);
     let come = admit(other, Warrant::Token(short(1)), 5);

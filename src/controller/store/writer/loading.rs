@@ -31,11 +31,14 @@ pub(super) fn create(dir: &Path, path: &Path, options: &StoreOptions) -> Result<
     directory::sync(dir).map_err(io)
 }
 
-pub(super) fn load<M: Machine>(disk: &Disk, machine: &mut M) -> Result<Extent, LoadError> {
+/// Loads everything; says how far the file goes, and the greatest version among its records, if there are any.
+pub(super) fn load<M: Machine>(disk: &Disk, machine: &mut M) -> Result<(Extent, Option<u8>), LoadError> {
     let mut extent = disk.extent()?;
+    let mut written_by = None;
     let mut rows = 0;
     disk.each_row(|key, record| {
         rows += 1;
+        written_by = written_by.max(record.first().copied());
         machine.load(key, record).map_err(|source| LoadError::Record { place: format!("the row `{key}`"), source })
     })?;
     if rows != extent.rows {
@@ -48,6 +51,7 @@ pub(super) fn load<M: Machine>(disk: &Disk, machine: &mut M) -> Result<Extent, L
     extent.last = extent.folded;
     disk.each_record(extent.folded, |sequence, record| {
         let command = decode::<M>(sequence, record)?;
+        written_by = written_by.max(record.first().copied());
         machine.apply(sequence, &command);
         extent.last = sequence;
         Ok::<_, LoadError>(())
@@ -55,7 +59,7 @@ pub(super) fn load<M: Machine>(disk: &Disk, machine: &mut M) -> Result<Extent, L
     if extent.last != last {
         return Err(DiskError::Corrupt(format!("the journal ends at {last}, after {}", extent.last)).into());
     }
-    Ok(extent)
+    Ok((extent, written_by))
 }
 
 pub(super) fn decode<M: Machine>(sequence: u64, record: &[u8]) -> Result<M::Command, LoadError> {
