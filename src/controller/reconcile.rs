@@ -199,7 +199,10 @@ impl Reconcile {
             }
         };
         let identities = self.identities(&view.peers).await;
-        Ok(PoolView { identities, ..view })
+        let id = view.volume.as_ref().map_or("", |volume| volume.id.as_str());
+        let marked = |candidate: &Candidate| !candidate.mark.is_empty() && candidate.mark != id;
+        let volume_ids = if wanted.candidates.iter().any(marked) { self.pool.volume_ids().await? } else { Vec::new() };
+        Ok(PoolView { identities, volume_ids, ..view })
     }
 
     /// Carries out the steps. A probe that fails is remembered and stops nothing else.

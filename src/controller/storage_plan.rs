@@ -68,6 +68,8 @@ pub struct PoolView {
     pub volume: Option<Volume>,
     /// Seen only while the volume is started.
     pub bricks: Vec<BrickStatus>,
+    /// The ids of the pool's volumes, where a brick carries a mark: one of these is nobody's to clean.
+    pub volume_ids: Vec<String>,
     /// The identities that rejected servers have now, by the names under which the pool knows them.
     pub identities: BTreeMap<String, String>,
 }
@@ -194,7 +196,7 @@ fn plan_create(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, now: Ti
     if !probe_missing(plan, to_probe, view) || bricks.is_empty() {
         return;
     }
-    if wait_for_marked(plan, wanted, bricks) {
+    if wait_for_marked(plan, wanted, view, bricks) {
         return;
     }
     plan.waits.extend(wanted.apart.map(StorageWait::ServersApart));
@@ -247,9 +249,9 @@ fn probe_missing(plan: &mut StoragePlan, hosts: &[&Candidate], view: &PoolView) 
     all_known && unusable.is_empty()
 }
 
-/// Waits for bricks that carry the mark of a create that came to nothing, and has those cleaned that the record names;
-/// says whether there are any.
-fn wait_for_marked(plan: &mut StoragePlan, wanted: &Wanted, bricks: &[&Candidate]) -> bool {
+/// Waits for bricks that carry the mark of a create that came to nothing, and has those cleaned that the record names and
+/// whose mark is that of no volume; says whether there are any.
+fn wait_for_marked(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, bricks: &[&Candidate]) -> bool {
     let marked: Vec<&Candidate> = bricks.iter().copied().filter(|candidate| !candidate.mark.is_empty()).collect();
     if marked.is_empty() {
         return false;
@@ -258,6 +260,7 @@ fn wait_for_marked(plan: &mut StoragePlan, wanted: &Wanted, bricks: &[&Candidate
     plan.reset = marked
         .iter()
         .filter(|candidate| intended(wanted, &brick_of(candidate, &wanted.volume.brick)))
+        .filter(|candidate| !view.volume_ids.contains(&candidate.mark))
         .map(|candidate| candidate.address)
         .collect();
     true
@@ -389,7 +392,7 @@ fn plan_growth(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volume:
     if !usable || plan.steps.len() > before {
         return;
     }
-    if wait_for_marked(plan, wanted, chosen) {
+    if wait_for_marked(plan, wanted, view, chosen) {
         return;
     }
     plan.waits.extend(wanted.apart.map(StorageWait::ServersApart));

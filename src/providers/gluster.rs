@@ -167,6 +167,8 @@ pub trait StoragePool: Send + Sync {
     async fn peers_seen_by(&self, server: NodeAddress) -> Result<Vec<Peer>, GlusterError>;
     /// The names of the volumes that another server has, a member of this pool or not.
     async fn volumes_at(&self, server: NodeAddress) -> Result<Vec<String>, GlusterError>;
+    /// The ids of all volumes of the pool.
+    async fn volume_ids(&self) -> Result<Vec<String>, GlusterError>;
     /// The level that the pool works at, and the highest that all its servers know.
     async fn op_versions(&self) -> Result<OpVersions, GlusterError>;
     /// Takes a server into the pool. `Ok` says that the probe was sent; look at [`peers`](Self::peers).

@@ -107,6 +107,7 @@ pub(crate) async fn contract(stage: &Stage<'_>) {
     options(stage).await;
     further_sets(stage).await;
     arbiters(stage).await;
+    ids(stage).await;
     what_a_refusal_leaves_behind(stage).await;
 }
 
@@ -237,6 +238,16 @@ async fn further_sets(stage: &Stage<'_>) {
     assert!(sets.options.contains_key("auth.allow"));
     all_online(pool, "v", 6).await;
     pool.fix_layout(&name).await.unwrap();
+}
+
+/// The volumes of the pool, by their ids.
+async fn ids(stage: &Stage<'_>) {
+    let (_, pool) = stage.servers[0];
+    let mut expected = vec![volume(pool, "v").await.id, volume(pool, "arb").await.id];
+    expected.sort();
+    let mut found = pool.volume_ids().await.unwrap();
+    found.sort();
+    assert_eq!(found, expected);
 }
 
 async fn arbiters(stage: &Stage<'_>) {

@@ -190,6 +190,9 @@ fn marked_bricks_are_cleaned_only_by_intent() {
     marked.intents = vec![intent(&[2, 3]), intent(&[7])];
     let healing = plan(&marked, &pool(3), now());
     assert_eq!((healing.steps, healing.reset), (vec![], vec![address(2)]));
+    // Somebody has made a volume on it since.
+    let taken = PoolView { volume_ids: vec!["dead-beef".into()], ..pool(3) };
+    assert_eq!(plan(&marked, &taken, now()).reset, []);
 }
 
 #[test]

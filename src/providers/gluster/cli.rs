@@ -155,6 +155,11 @@ impl StoragePool for GlusterCli {
         xml::volume_names(&answer.stdout, answer.asked(Some(&server.to_string())))
     }
 
+    async fn volume_ids(&self) -> Result<Vec<String>, GlusterError> {
+        let answer = self.read(Words::of(&["volume", "info", "all"])).await?;
+        xml::volume_ids(&answer.stdout, answer.asked(None))
+    }
+
     async fn op_versions(&self) -> Result<OpVersions, GlusterError> {
         let level = async |option: &str| {
             let answer = self.read(Words::of(&["volume", "get", "all", option])).await?;

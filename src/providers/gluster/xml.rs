@@ -288,6 +288,15 @@ pub fn volume_names(stdout: &[u8], asked: Asked<'_>) -> Result<Vec<String>, Glus
     accepted(stdout, asked)?.vol_list.map(|list| list.volume).ok_or_else(|| asked.unreadable("no `volList`"))
 }
 
+/// Reads the ids of all volumes out of `gluster --xml volume info all` (10.3), which is of the form that [`volume`] reads.
+///
+/// # Errors
+/// If GlusterFS refused, or if the answer has another shape.
+pub fn volume_ids(stdout: &[u8], asked: Asked<'_>) -> Result<Vec<String>, GlusterError> {
+    let Some(info) = accepted(stdout, asked)?.vol_info else { return Err(asked.unreadable("no `volInfo`")) };
+    Ok(info.volumes.volume.into_iter().map(|volume| volume.id).collect())
+}
+
 /// Reads a number out of `gluster --xml volume get all cluster.op-version` (10.3):
 ///
 /// ```text

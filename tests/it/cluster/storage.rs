@@ -89,15 +89,11 @@ fn an_address_that_was_given_up_opens_nothing(cluster: &Cluster, n: u8, stranger
     let old = cluster.lab.host_ip(n);
     let [a, b, c, _] = old.octets();
     let new = format!("{a}.{b}.{c}.250");
+    // In this order: with the first address of a network its further ones go.
     let readdress = |host: u8, from: &str, to: &str| {
         let script = r#"
-            set -e
-            read -r device prefix <<EOF
-$(ip -o -4 addr show | awk -v ip="$0" '{ split($4, a, "/"); if (a[1] == ip) print $2, a[2] }')
-EOF
-            ip addr add "$1/$prefix" dev "$device"
-            ip addr del "$0/$prefix" dev "$device"
-            ip route show | grep -q default || true"#;
+            set -- $(ip -o -4 addr show | awk -v "ip=$0" '{ split($4, a, "/"); if (a[1] == ip) print $2, a[2] }') "$1"
+            ip addr del "$0/$2" dev "$1" && ip addr add "$3/$2" dev "$1""#;
         cluster.lab.ok(host, &["sh", "-c", script, from, to]);
     };
     readdress(n, &old.to_string(), &new);
@@ -120,7 +116,7 @@ fn lab_servers_that_hang_or_are_rejected() {
     }
     let cluster = Cluster::up("e2e-servers", 4);
     cluster.init(&["--enable-glusterfs"]);
-    cluster.serve("");
+    cluster.serve("--admission open");
     cluster.join_together(&[1, 2, 3]);
     cluster.expect_three_copies([1, 2, 3]);
     a_glusterd_that_is_down_is_waited_for(&cluster, 4);
@@ -237,11 +233,11 @@ fn in_the_pool(cluster: &Cluster, n: u8) {
     wait_for("every brick online", PATIENCE, || cluster.bricks_online() == 3);
 }
 
-/// Covers FAULTS G3: the checksum of the volume differs on one server. Its host is refused and told GlusterFS's way out,
+/// Covers FAULTS G3: the volume is written down differently on one server, and so is its checksum. Its host is refused and told GlusterFS's way out,
 /// nothing of it is wiped, others join; and the way out is one.
 fn a_rejected_server_holds_up_nobody(cluster: &Cluster, n: u8, newcomer: u8) {
     glusterd(cluster, n, "stop");
-    cluster.lab.ok(n, &["sh", "-c", "echo info=1 >/var/lib/glusterd/vols/shared/cksum"]);
+    cluster.lab.ok(n, &["sh", "-c", "echo diagnostics.client-log-level=DEBUG >>/var/lib/glusterd/vols/shared/info"]);
     glusterd(cluster, n, "start");
     let list = || cluster.lab.exec(1, &["gluster", "--mode=script", "peer", "status"]).stdout_text().to_owned();
     wait_for("the server is rejected", PATIENCE, || list().contains("Peer Rejected"));
@@ -300,6 +296,54 @@ fn the_mount_comes_back_before_docker(cluster: &Cluster, n: u8) {
     let docker: u64 = show("ExecMainStartTimestampMonotonic", "docker.service").parse().unwrap();
     assert!(mounted > 0 && mounted < docker, "the mount at {mounted} us, Docker at {docker} us");
     cluster.expect_ready(&[1, 2, 3, 4]);
+}
+
+/// Covers FAULTS G10: a server of the first set dies while the volume is being created. Whatever that leaves, the hosts
+/// that wait and, at the latest, join again, end with one volume and its mark on every brick.
+#[test]
+fn lab_an_interrupted_create_heals() {
+    if !usable("lab_an_interrupted_create_heals") {
+        return;
+    }
+    for victim in [3, 1] {
+        let cluster = Cluster::up("e2e-create", 3);
+        cluster.init(&["--enable-glusterfs"]);
+        cluster.serve("");
+        let cluster = &cluster;
+        thread::scope(|scope| {
+            let joins: Vec<_> = [1, 2, 3].map(|n| scope.spawn(move || cluster.join(n, &["--timeout", "90s"]))).into();
+            let created =
+                "until journalctl -o cat -u clusterctl-master | grep -q 'creating the volume'; do sleep 0.02; done";
+            cluster.lab.ok(1, &["sh", "-c", created]);
+            cluster.lab.ok(victim, &["systemctl", "kill", "--signal=KILL", "glusterd.service"]);
+            glusterd(cluster, victim, "start");
+            // How they end is not what this is about.
+            joins.into_iter().for_each(|join| drop(join.join().unwrap()));
+        });
+        for n in 1..=3 {
+            wait_for(&format!("h{n} joins"), PATIENCE, || cluster.join(n, &["--timeout", "60s"]).code == Some(0));
+        }
+        cluster.expect_three_copies([1, 2, 3]);
+        let mark = |n: u8| {
+            cluster.lab.ok(
+                n,
+                &[
+                    "getfattr",
+                    "-n",
+                    "trusted.glusterfs.volume-id",
+                    "-e",
+                    "hex",
+                    "--only-values",
+                    "--absolute-names",
+                    BRICK,
+                ],
+            )
+        };
+        assert!(mark(1) == mark(2) && mark(2) == mark(3), "the marks differ");
+        for n in 1..=3 {
+            cluster.expect_mounted(n);
+        }
+    }
 }
 
 /// One host on which something else is where the volume or the brick shall be. Covers FAULTS G8 and

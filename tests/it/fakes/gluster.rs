@@ -401,6 +401,15 @@ impl StoragePool for FakePool {
         Ok(world.volumes.iter().filter_map(of).collect())
     }
 
+    async fn volume_ids(&self) -> Result<Vec<String>, GlusterError> {
+        self.world.delay().await;
+        let mut world = self.world.lock();
+        world.read(self.me, "volume info")?;
+        let pool = world.pool_of(self.me);
+        let of = |(of, volume): &(usize, Volume)| (*of == pool).then(|| volume.id.clone());
+        Ok(world.volumes.iter().filter_map(of).collect())
+    }
+
     async fn op_versions(&self) -> Result<OpVersions, GlusterError> {
         self.world.delay().await;
         self.world.lock().read(self.me, "volume get")?;

@@ -126,6 +126,10 @@ fn reads_the_pools_levels() {
 #[test]
 fn reads_the_names_of_volumes() {
     assert_eq!(volume_names(&fixture("volume_list.xml"), asked(None)).unwrap(), ["v"]);
+    assert_eq!(
+        volume_ids(&fixture("info_single_created.xml"), asked(None)).unwrap(),
+        ["0a0773bc-d3f2-432b-bb78-03e8564d2981"]
+    );
     assert_eq!(volume_names(&fixture("volume_list_none.xml"), asked(None)).unwrap(), Vec::<String>::new());
 }
 
