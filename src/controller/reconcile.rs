@@ -73,11 +73,12 @@ impl Reconcile {
         loop {
             let round = match self.round(&mut seen).await {
                 Ok(round) => {
-                    seen.note_busy(None);
+                    seen.note_trouble(None, "");
                     round
                 }
                 Err(error) => {
-                    let line = trouble(&error, seen.note_busy(Some(&error)));
+                    let line = seen.hung(&error).unwrap_or_else(|| trouble(&error, seen.busy_for_long()));
+                    seen.note_trouble(Some(&error), &line);
                     if matches!(error, GlusterError::Busy) {
                         pause = pause.clamp(BUSY_FIRST, BUSY_MOST);
                     }

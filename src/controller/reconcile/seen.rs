@@ -54,6 +54,8 @@ pub(super) struct Seen {
     apart_since: Option<Instant>,
     /// Since when there has been another transaction at each attempt.
     busy_since: Option<Instant>,
+    /// What was said of a change that did not come to its end.
+    unfinished: Option<String>,
     /// The servers of the pool when its levels were last looked at.
     pub(super) levels_of: Vec<String>,
     /// When brick processes were last started again.
@@ -120,10 +122,24 @@ impl Seen {
         self.apart_since.map(|since| if since.elapsed() >= LONG { Apart::ForLong } else { Apart::Now })
     }
 
-    /// Takes note of how a round failed, if it did; says whether a lock may be left over.
-    pub(super) fn note_busy(&mut self, error: Option<&GlusterError>) -> bool {
+    /// Takes note of how a round failed, if it did, and in what words that was said.
+    pub(super) fn note_trouble(&mut self, error: Option<&GlusterError>, line: &str) {
         let busy = matches!(error, Some(GlusterError::Busy));
         self.busy_since = busy.then(|| self.busy_since.unwrap_or_else(Instant::now));
+        match error {
+            Some(GlusterError::TimedOut { .. }) => self.unfinished = Some(line.to_owned()),
+            Some(GlusterError::Busy) => {}
+            Some(_) | None => self.unfinished = None,
+        }
+    }
+
+    /// What was said of a change that did not come to its end, where the transaction that is in progress is this one.
+    pub(super) fn hung(&self, error: &GlusterError) -> Option<String> {
+        self.unfinished.clone().filter(|_| matches!(error, GlusterError::Busy))
+    }
+
+    /// Whether a lock may be left over by now.
+    pub(super) fn busy_for_long(&self) -> bool {
         self.busy_since.is_some_and(|since| since.elapsed() >= BUSY_FOR_LONG)
     }
 }

@@ -21,8 +21,14 @@ async fn a_hung_server_holds_up_new_hosts_only() {
     assert_eq!(names(&join(&world.hosts[1]).await.unwrap().done), ["mount"]);
     let new = world.hosts[3].clone();
     let joining = tokio::spawn(async move { join(&new).await });
-    let told = async || world.status().await["Volume"]["Message"].as_str().filter(|text| !text.is_empty()).map(drop);
+    // It stays on record for that, and not for the change in progress that it is from then on.
+    let says = |status: &serde_json::Value| status["Volume"]["Message"].as_str().unwrap_or_default().to_owned();
+    let told = async || Some(says(&world.status().await)).filter(|text| text.contains("a peer may hang")).map(drop);
     until("the status says why", told).await;
+    assert_eq!(world.status().await["Volume"]["State"], "degraded");
+    let calls = world.gluster.calls();
+    until("it is looked at again", async || (world.gluster.calls() > calls + 4).then_some(())).await;
+    assert!(says(&world.status().await).contains("a peer may hang"));
     assert_eq!(world.hosts[3].hand.mounted(&mount_point()), None);
     world.gluster.set_hung(world.hosts[2].address, false);
     joining.await.unwrap().unwrap();
