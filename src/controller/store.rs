@@ -25,6 +25,7 @@ mod directory;
 mod medium;
 mod meter;
 mod redb;
+mod reserve;
 mod seal;
 mod writer;
 
@@ -103,6 +104,8 @@ pub struct StoreOptions {
     pub cache: usize,
     /// The first and the longest wait between attempts to reopen after an I/O error.
     pub reopen: (Duration, Duration),
+    /// Bytes of the disk to keep back for when it is full; 0 for none.
+    pub reserve: u64,
     /// Called by the writer as long as it gets on, this often at least: a supervisor is told by it.
     pub pulse: Option<(Duration, Arc<dyn Fn() + Send + Sync>)>,
     /// What the database is kept on; `None` is the file itself. Tests put a disk that fails or is slow here.
@@ -118,6 +121,7 @@ impl Default for StoreOptions {
             fold_after: Duration::from_secs(60),
             cache: 8 * 1024 * 1024,
             reopen: (Duration::from_millis(100), Duration::from_secs(5)),
+            reserve: 8 * 1024 * 1024,
             pulse: None,
             medium: None,
         }
@@ -210,6 +214,8 @@ pub struct StoreStatus {
     pub folds: u64,
     pub compactions: u64,
     pub commits: CommitFigures,
+    /// Whether some of the disk is kept back for when it is full; not where it is nearly so.
+    pub reserve_held: bool,
     pub health: Health,
 }
 
@@ -226,6 +232,7 @@ struct Board {
     folds: u64,
     compactions: u64,
     meter: Meter,
+    reserve_held: bool,
     failing: Option<(Instant, String)>,
 }
 
@@ -377,6 +384,7 @@ impl<M: Machine> Store<M> {
             folds: board.folds,
             compactions: board.compactions,
             commits: board.meter.figures(Instant::now()),
+            reserve_held: board.reserve_held,
             health,
         }
     }

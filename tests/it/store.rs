@@ -19,7 +19,8 @@ use ledger::{Change, Ledger};
 
 /// Options under which nothing is folded unless a test asks for it.
 pub(crate) fn unfolded() -> StoreOptions {
-    StoreOptions { fold_records: u64::MAX, fold_after: Duration::from_secs(3600), ..StoreOptions::default() }
+    let fold_after = Duration::from_secs(3600);
+    StoreOptions { fold_records: u64::MAX, fold_after, reserve: 0, ..StoreOptions::default() }
 }
 
 async fn open(dir: &std::path::Path, options: StoreOptions) -> Store<Ledger> {

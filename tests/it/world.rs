@@ -23,6 +23,7 @@ use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoic
 use clusterctl::controller::store::StoreOptions;
 use clusterctl::converge::observe::{Hands, ObserveError};
 use clusterctl::nodeagent::client::Link;
+use clusterctl::nodeagent::history::Heard;
 use clusterctl::nodeagent::identity::NodeIdentity;
 use clusterctl::nodeagent::join::{Join, JoinError, Joined};
 use clusterctl::pki::{Authority, Trust};
@@ -116,6 +117,8 @@ pub(crate) struct Host {
     pub(crate) engine: FakeEngine,
     pub(crate) hand: FakeHost,
     pub(crate) identity: NodeIdentity,
+    /// What it remembers of its controller.
+    pub(crate) heard: Option<Heard>,
     pub(crate) facts: Facts,
     hands: Hands,
     master: MasterAddress,
@@ -159,7 +162,7 @@ impl Host {
             overlay: None,
             engine,
             hands: self.hands.clone(),
-            heard: None,
+            heard: self.heard.clone(),
             timeout,
             clock: Arc::new(SystemClock),
         };
@@ -282,6 +285,7 @@ impl World {
                 engine,
                 hand,
                 identity: NodeIdentity::of_key(rcgen::KeyPair::generate().unwrap()),
+                heard: None,
                 facts: facts(),
                 hands,
                 master,

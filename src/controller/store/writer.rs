@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::directory::{self, Lock};
 use super::redb::{Disk, DiskError, Extent};
+use super::reserve::Reserve;
 use super::{CommitError, Committed, Machine, OpenError, Shared, Store, StoreOptions};
 use crate::failpoint;
 pub use recreating::{holds_state, recreate};
@@ -62,6 +63,7 @@ pub(super) struct Writer<M: Machine> {
     proved: bool,
     /// The file's size after the last compaction, which it may not get below.
     compacted_to: u64,
+    reserve: Reserve,
     _lock: Lock,
     /// Dropped last: then the files are free.
     _ended: watch::Sender<()>,
@@ -83,6 +85,7 @@ impl<M: Machine> Writer<M> {
         let (extent, written_by) = load(&disk, &mut machine).map_err(opened)?;
         upgrading::keep_copy(dir, &path, written_by, M::VERSION)?;
         let unfolded = take_changes(&mut machine);
+        let reserve = Reserve::keep(dir, options.reserve);
 
         let (submit, inbox) = sync_channel(options.queue);
         let (changed, changes) = watch::channel(extent.last);
@@ -110,6 +113,7 @@ impl<M: Machine> Writer<M> {
             extent,
             unfolded_since: (extent.last > extent.folded).then(Instant::now),
             unfolded,
+            reserve,
             _lock: lock,
             _ended: ended,
         };
@@ -246,6 +250,7 @@ impl<M: Machine> Writer<M> {
         board.folded = self.extent.folded;
         board.rows = self.extent.rows;
         board.row_bytes = self.extent.row_bytes;
+        board.reserve_held = self.reserve.is_held();
         board.file_bytes = self.disk.as_ref().map_or(board.file_bytes, Disk::file_bytes);
     }
 }

@@ -156,3 +156,36 @@ fn a_lost_state_is_not_made_anew() {
         assert!(stderr(&output).contains("clusterctl master init --adopt"), "{}", stderr(&output));
     }
 }
+
+/// C6: a file that is not what was written is not served, and is left for whoever knows better.
+#[test]
+fn a_damaged_state_is_not_served() {
+    let controller = Served::start(&[]);
+    let directory = controller.directory();
+    assert!(controller.stop().success());
+    let file = directory.path().join("state/controller/state.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[3] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let (state, socket) = (directory.path().join("state"), directory.path().join("other"));
+    let output =
+        run(&[
+            &[
+                "master",
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--advertise-addr",
+                "127.0.0.1",
+                "--docker-socket",
+                "/none",
+            ][..],
+            &["--state-dir", text(&state), "--socket", text(&socket)],
+        ]
+        .concat());
+    refused(&output, 17, "state-damaged");
+    for step in ["clusterctl master restore FILE", "clusterctl master init --adopt", "nothing was changed"] {
+        assert!(stderr(&output).contains(step), "{step}: {}", stderr(&output));
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}

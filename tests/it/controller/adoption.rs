@@ -7,6 +7,7 @@ use clusterctl::controller::init::InitError;
 use clusterctl::controller::serve::ServeError;
 use clusterctl::controller::state::StorageRole;
 use clusterctl::nodeagent::client;
+use clusterctl::nodeagent::history::Heard;
 use clusterctl::protocol::registration::RawRequest;
 use clusterctl::protocol::reply::Status;
 use clusterctl::providers::swarm::SwarmEngine;
@@ -99,4 +100,31 @@ async fn only_a_swarm_of_ones_own_is_adopted() {
     assert!(!world.state_dir().exists());
     let world = World::started(2, Settings::default()).await;
     assert!(matches!(world.adopt().await, Err(InitError::Running)));
+}
+
+/// P8: a node that has seen a later state, or another history, says so, is joined all the same, and says so once.
+#[tokio::test]
+async fn a_node_notices_that_its_controller_went_back() {
+    let mut world = World::started(2, Settings { storage: None, ..Settings::default() }).await;
+    let joined = world.hosts[1].join(None, DEADLINE).await.unwrap();
+    let finding = async |world: &World| {
+        let status = world.status().await;
+        let row = status["Nodes"].as_array().unwrap().iter().find(|row| row["Hostname"] == "h2").unwrap().clone();
+        row["Finding"].as_str().unwrap().to_owned()
+    };
+    let heard = |incarnation: &str, revision: u64| {
+        let (cluster_id, incarnation) = (joined.cluster_id.clone(), incarnation.to_owned());
+        Some(Heard { cluster_id, incarnation, revision })
+    };
+    for (before, word) in [(heard("", 99_999), "older state"), (heard("another", 1), "restored from a backup")] {
+        world.hosts[1].heard = before;
+        let again = world.hosts[1].join(None, DEADLINE).await.unwrap();
+        assert!(again.done.is_empty(), "{again:?}");
+        let said = finding(&world).await;
+        assert!(said.starts_with("controller-rollback: ") && said.contains(word), "{said}");
+        assert!(said.ends_with("see `clusterctl node list`"), "it is cut: {said}");
+        world.hosts[1].heard = heard(&again.incarnation, again.revision);
+        world.hosts[1].join(None, DEADLINE).await.unwrap();
+        assert_eq!(finding(&world).await, "");
+    }
 }

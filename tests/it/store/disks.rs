@@ -21,6 +21,8 @@ pub(crate) struct Faults {
     pub(crate) sync_ms: AtomicU64,
     /// While set, syncs wait.
     pub(crate) stuck: AtomicBool,
+    /// Whether one does.
+    pub(crate) standing: AtomicBool,
 }
 
 impl Faults {
@@ -84,8 +86,10 @@ impl Medium for Faulty {
     fn sync(&self) -> io::Result<()> {
         self.faults.next()?;
         while self.faults.stuck.load(Ordering::SeqCst) {
+            self.faults.standing.store(true, Ordering::SeqCst);
             std::thread::yield_now();
         }
+        self.faults.standing.store(false, Ordering::SeqCst);
         std::thread::sleep(std::time::Duration::from_millis(self.faults.sync_ms.load(Ordering::SeqCst)));
         Ok(())
     }

@@ -141,19 +141,22 @@ async fn a_flipped_bit_is_an_error_or_harmless() {
     let used: Vec<usize> = (0..image.len()).filter(|at| image[*at] != 0).collect();
     let copy = scratch.path().join("copy");
     let (mut errors, mut harmless) = (0, 0);
-    for at in used.iter().step_by(used.len().div_ceil(300)) {
+    let mut dice = u64::from(std::process::id()) | 1;
+    for _ in 0..1_000 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (at, bit) = (&used[(dice >> 36) as usize % used.len()], (dice >> 33) % 8);
         let mut damaged = image.clone();
-        damaged[*at] ^= 1 << (at % 8);
+        damaged[*at] ^= 1 << bit;
         std::fs::create_dir_all(&copy).unwrap();
         std::fs::write(copy.join("state.redb"), &damaged).unwrap();
         match Store::<Ledger>::open(&copy, StoreOptions { medium: Some(quick()), ..unfolded() }).await {
             Ok(store) => {
-                assert_eq!(store.read(|ledger| ledger.values.clone()), expected, "byte {at}");
+                assert_eq!(store.read(|ledger| ledger.values.clone()), expected, "byte {at}, bit {bit}");
                 store.close().await;
                 harmless += 1;
             }
             Err(OpenError::Corrupt { .. } | OpenError::NewerFormat { .. } | OpenError::Io { .. }) => errors += 1,
-            Err(error) => panic!("byte {at}: {error}"),
+            Err(error) => panic!("byte {at}, bit {bit}: {error}"),
         }
         std::fs::remove_dir_all(&copy).unwrap();
     }
@@ -195,6 +198,54 @@ async fn comes_back_after_a_full_file_system() {
     let store = Store::<Ledger>::open(&dir, unfolded()).await.unwrap();
     assert_eq!(store.read(|ledger| ledger.values["a"]), 2);
     assert!(store.read(|ledger| ledger.values.len() as u64) > blobs);
+    store.close().await;
+}
+
+/// C5: when the disk is full, what was kept back lets the state be written on before anybody made room; once there is room
+/// it is kept back again.
+#[tokio::test]
+async fn a_full_disk_gives_up_its_reserve_first() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root may mount");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let _mounted = Tmpfs::mount(scratch.path(), "size=16m");
+    let dir = scratch.path().join("state");
+    let (reserve, filler) = (dir.join("state.reserve"), scratch.path().join("filler"));
+    let options = StoreOptions {
+        reopen: (Duration::from_millis(1), Duration::from_millis(5)),
+        fold_records: 4,
+        reserve: 2 * 1024 * 1024,
+        ..unfolded()
+    };
+    let store = Store::<Ledger>::open(&dir, options).await.unwrap();
+    store.commit(Change::set("a", 1)).await.unwrap();
+    assert!(store.status().reserve_held);
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 2 * 1024 * 1024);
+    // All that is left, to the last page.
+    let full = std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(&filler).unwrap()).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    // What the file has to grow for.
+    let (mut failures, mut written) = (0, 0);
+    while failures == 0 || written < 3 {
+        match store.commit(Change::Set { key: "x".repeat(100_000) + &written.to_string(), value: written }).await {
+            Ok(_) => written += 1,
+            Err(CommitError::Storage(_)) => failures += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(written < 200, "the disk is not full");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(!reserve.exists() && !store.status().reserve_held);
+    std::fs::remove_file(&filler).unwrap();
+    let again = async {
+        while !store.status().reserve_held {
+            store.commit(Change::set("a", 2)).await.ok();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    assert!(reserve.exists());
     store.close().await;
 }
 

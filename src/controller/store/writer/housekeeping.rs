@@ -40,6 +40,7 @@ impl<M: Machine> Writer<M> {
                 self.unfolded.clear();
                 self.unfolded_since = None;
                 self.prove();
+                self.reserve.renew();
                 self.shared.board().folds += 1;
                 self.post();
             }

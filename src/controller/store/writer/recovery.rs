@@ -19,6 +19,7 @@ impl<M: Machine> Writer<M> {
                 tracing::error!(path = %self.path.display(), reason, "the state cannot be written");
             }
             self.proved = false;
+            self.reserve.release();
             // What is to be folded is in the journal; trying that again at once would fail again.
             self.unfolded_since = self.unfolded_since.map(|_| Instant::now());
             self.shared.board().failing = Some((Instant::now(), reason.to_owned()));
