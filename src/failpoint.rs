@@ -10,8 +10,9 @@
 //! ```
 //!
 //! The points J1 to J18 are the steps of a join in `tests/faults.md`; those of the store are named after what comes next
-//! (`before-commit`). A point returns an `io::Error`, which every caller has a place for already; no error type knows of
-//! the points.
+//! (`before-commit`). A step that changes something outside this process (J8, J10 to J15) passes its point twice, before
+//! the change and after it. A point returns an `io::Error`, which every caller has a place for already; no error type
+//! knows of the points.
 
 #[cfg(not(feature = "failpoints"))]
 use std::io;
@@ -37,7 +38,7 @@ pub fn pass_blocking(_point: &'static str) -> io::Result<()> {
 }
 
 #[cfg(feature = "failpoints")]
-pub use armed::{pass, pass_blocking};
+pub use armed::{armed, pass, pass_blocking};
 
 #[cfg(feature = "failpoints")]
 mod armed {
@@ -80,11 +81,24 @@ mod armed {
         Some(action)
     }
 
+    tokio::task_local! {
+        static OF_THIS_TASK: Mutex<Armed>;
+    }
+
+    /// Does `work` with these points armed, for it alone: many tests live in one process. What it spawns is not part of it.
+    ///
+    /// # Panics
+    /// `text` cannot be read.
+    pub async fn armed<T>(text: &str, work: impl Future<Output = T>) -> T {
+        OF_THIS_TASK.scope(Mutex::new(parse(text)), work).await
+    }
+
     fn now_due(point: &str) -> Option<Action> {
         #[expect(clippy::disallowed_methods, reason = "it is no setting: the released binary does not know it")]
         static ARMED: LazyLock<Mutex<Armed>> =
             LazyLock::new(|| Mutex::new(parse(&std::env::var("CLUSTERCTL_FAIL").unwrap_or_default())));
-        let action = due(&mut ARMED.lock().unwrap_or_else(PoisonError::into_inner), point)?;
+        let of = |armed: &Mutex<Armed>| due(&mut armed.lock().unwrap_or_else(PoisonError::into_inner), point);
+        let action = OF_THIS_TASK.try_with(of).ok().flatten().or_else(|| of(&ARMED))?;
         tracing::warn!(point, ?action, "a failpoint is reached");
         if action == Action::Abort {
             std::process::abort();

@@ -58,6 +58,8 @@ impl fmt::Display for Class {
 pub enum Within {
     /// On an interface of a known overlay network.
     OverlayInterface,
+    /// What the host is registered with, or the way to the master leads from: see [`choose_towards`].
+    Preferred,
     /// On the interface of the default route.
     DefaultRoute,
     /// Nothing sets it apart; the lowest address goes first.
@@ -76,6 +78,7 @@ impl fmt::Display for Reason {
         self.class.fmt(f)?;
         match self.within {
             Within::OverlayInterface => f.write_str("; on an overlay network's interface"),
+            Within::Preferred => f.write_str("; the one that the master knows or sees this host by"),
             Within::DefaultRoute => f.write_str("; on the default route's interface"),
             Within::Plain => Ok(()),
         }
@@ -123,6 +126,32 @@ pub fn choose(interfaces: &[Interface], default_route: Option<&str>) -> Result<C
         Some(Ranked { interface, address, class: _, because }) => Ok(Choice { interface, address, because }),
         None => Err(NoAddress { passed_over: passed_over(interfaces) }),
     }
+}
+
+/// The same for a host that joins: of addresses of the best one's class, the first of `preferred` that the host has. On
+/// an overlay network the best one stays, since overlays connect hosts that nothing else connects.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_towards(
+    interfaces: &[Interface],
+    default_route: Option<&str>,
+    preferred: &[Ipv4Addr],
+) -> Result<Choice, NoAddress> {
+    let best = choose(interfaces, default_route)?;
+    if best.because.within == Within::OverlayInterface {
+        return Ok(best);
+    }
+    let ranked = rank(interfaces, default_route);
+    let of = |wanted: &Ipv4Addr| {
+        ranked.iter().find(|ranked| ranked.address.ip() == *wanted && ranked.class == best.because.class)
+    };
+    let found = preferred.iter().find_map(of).filter(|found| found.address != best.address);
+    Ok(found.map_or(best.clone(), |found| Choice {
+        interface: found.interface.clone(),
+        address: found.address,
+        because: Reason { class: found.class, within: Within::Preferred },
+    }))
 }
 
 /// All usable addresses, the best first. The order of `interfaces` does not matter.
@@ -188,11 +217,14 @@ fn device_of(interface: &str) -> &str {
     interface.split_once(':').map_or(interface, |(device, _)| device)
 }
 
-/// What Docker, Podman's and Kubernetes' network plug-ins, libvirt and LXC make on a host. A bridge that an
-/// administrator made (`br0`, `vmbr0`) is none of them.
+/// What Docker, Podman, Kubernetes' network plug-ins, libvirt, LXD, Incus, VirtualBox and VMware make on a host. A bridge
+/// that an administrator made (`br0`, `vmbr0`) is none of them.
 fn is_container_bridge(interface: &str) -> bool {
-    const NAMES: [&str; 2] = ["docker0", "docker_gwbridge"];
-    const BEGINNINGS: [&str; 7] = ["br-", "veth", "cni", "flannel", "cilium", "virbr", "lxc"];
+    const NAMES: [&str; 4] = ["docker0", "docker_gwbridge", "tunl0", "vxlan.calico"];
+    const BEGINNINGS: [&str; 16] = [
+        "br-", "veth", "cni", "flannel", "cilium", "virbr", "lxc", "lxdbr", "incusbr", "podman", "nerdctl", "cali",
+        "weave", "kube-", "vboxnet", "vmnet",
+    ];
     let device = device_of(interface);
     NAMES.contains(&device) || BEGINNINGS.iter().any(|beginning| device.starts_with(beginning))
 }

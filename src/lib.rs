@@ -22,8 +22,8 @@
 //! |---|---|
 //! | shell | `cli`, `main` |
 //! | loops | `controller`, `nodeagent`, `converge::{observe, apply}`, `lab` |
-//! | hands | `providers`, `providers::swarm::docker`, `providers::gluster::{cli, peers_directory}`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock`, `failpoint`, `pki` |
-//! | decisions | `controller::{admission, adopt, backup, certificates, gate, assignment, limits, rate, storage_plan, reply, state, tokens}`, `controller::removal::plan`, `converge::plan`, `nodeagent::{directive, backoff, history}`, `ipdetect`, `config`, `pki::{chain, presented, certificate}` |
+//! | hands | `providers`, `providers::swarm::{docker, large_packets}`, `providers::gluster::{cli, peers_directory}`, `controller::store`, `protocol::exchange`, `config::sources`, `ipdetect::interfaces`, `logging`, `clock`, `failpoint`, `pki` |
+//! | decisions | `controller::{admission, adopt, backup, certificates, clones, gate, ghosts, assignment, limits, rate, storage_plan, reply, state, tokens}`, `controller::removal::plan`, `converge::plan`, `nodeagent::{directive, backoff, history}`, `ipdetect`, `config`, `pki::{chain, presented, certificate}` |
 //! | words | `causes`, `cluster`, `protocol::{registration, reply}`, `converge::{desired, observed, step}`, `controller::command`, `providers::{swarm, gluster}`, `pki::{lifetime, names, provider}` |
 //!
 //! `controller` and `nodeagent` never import each other; they meet in `protocol` and `cluster`. One foreign crate

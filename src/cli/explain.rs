@@ -187,6 +187,14 @@ pub(super) fn join(error: JoinError) -> Failure {
         JoinError::Observe(error) => observe(error),
         JoinError::Host(refusals) => host(refusals),
         JoinError::Step(error) => step(error),
+        JoinError::Partitioned { .. } => Failure::new(Exit::Waiting, error)
+            .reason("swarm-partition")
+            .hint("it was left in the Swarm; see that this host reaches the managers at 2377/tcp (`nc -zv MANAGER 2377`), then join again; `docker node ls` on a manager shows what they see")
+            .next("clusterctl node join"),
+        JoinError::Overdue { .. } => Failure::new(Exit::Waiting, error)
+            .reason("timed-out")
+            .hint("the last lines above say what it was at; what was done stays done, and joining again goes on from there")
+            .next("clusterctl node join"),
     }
 }
 
@@ -202,6 +210,9 @@ pub(super) fn leave(error: LeaveError) -> Failure {
             let hint = format!("nothing was changed; move the brick to another host first: `gluster volume replace-brick {volume} ...`, then leave");
             Failure::new(Exit::StorageUnsafe, error).reason("holds-brick").hint(hint)
         }
+        LeaveError::ForeignSwarm(_) => Failure::new(Exit::ForeignSwarm, error)
+            .reason("foreign-swarm")
+            .hint("nothing was changed; if it is to leave that Swarm, run `docker swarm leave` on it, then leave again"),
         LeaveError::LastManager | LeaveError::Quorum { .. } => Failure::new(Exit::QuorumLost, error)
             .reason("last-manager")
             .hint("nothing was changed; promote another host first: `docker node promote HOST`; to give the Swarm up, `docker swarm leave --force`"),
@@ -317,6 +328,13 @@ fn unreachable(error: ClientError) -> Failure {
             return Failure::new(Exit::Waiting, error)
                 .reason("clock-skew")
                 .hint("set the clocks with `timedatectl set-ntp true` on both hosts, then join again")
+                .next("clusterctl node join");
+        }
+        // Who answered is a controller, and this host is registered.
+        ClientError::Keep { .. } | ClientError::Certificate { .. } => {
+            return Failure::new(Exit::StorageUnsafe, error)
+                .reason("state-io")
+                .hint("run as root; see whether the disk is full (`df -h`), then join again: the host is registered")
                 .next("clusterctl node join");
         }
         _ => {}
@@ -442,6 +460,11 @@ fn swarm(error: &SwarmError) -> (Exit, &'static str, &'static str) {
             Exit::Waiting,
             "manager-unreachable",
             "ports 2377/tcp, 7946/tcp+udp and 4789/udp must be open between the hosts; with a tunnel, see that its MTU fits",
+        ),
+        SwarmError::LargePacketsLost { .. } => (
+            Exit::Waiting,
+            "manager-unreachable",
+            "a link on the way carries smaller packets than this host's interface says: compare `ip link` on both (9000 needs every switch in between to carry it, tunnels want 1420 or less), then lower it: `ip link set DEV mtu 1400`",
         ),
         SwarmError::AdvertisedAddressUnreachable => (
             Exit::Waiting,

@@ -73,11 +73,15 @@ Examples:
   clusterctl master serve --wait-for-minimum --min-managers 1 --min-workers 2";
 const STATUS_LONG: &str = "\
 Asks the controller for the nodes it knows: their Swarm role and state, whether they hold data or only \
-mount it, and what is wrong where something is. The controller must be running.";
+mount it, and what is wrong where something is. The controller must be running.\n\n\
+The Swarm keeps an entry for each join that failed half-way or was made anew. `--prune-ghosts` takes those away that \
+are down for more than ten minutes, have no vote, and belong to no registered node; a host that was joined by hand and \
+is off is such a one too.";
 const STATUS_EXAMPLES: &str = "\
 Examples:
   clusterctl master status
-  clusterctl master status --output json";
+  clusterctl master status --output json
+  clusterctl master status --prune-ghosts";
 const RESET_LONG: &str = "\
 Erases what the controller on this host knows: registrations, the record of the cluster, its CA, and with that every \
 token and every administrator's file. The Swarm, the shared storage and its data, and all other hosts stay as they \
@@ -113,6 +117,9 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
+    /// First take entries off the Swarm's list that stand for no node and have been down for ten minutes
+    #[arg(long)]
+    prune_ghosts: bool,
     #[command(flatten)]
     access: AccessArgs,
 }
@@ -133,7 +140,7 @@ impl MasterCommand {
                 storage.collect(flags);
                 overlay.collect(flags);
             }
-            Self::Status(StatusArgs { access }) => access.collect(flags),
+            Self::Status(StatusArgs { access, .. }) => access.collect(flags),
             Self::Cert(command) => command.collect(flags),
             Self::Admin(command) => command.collect(flags),
             Self::Backup(_) | Self::Restore(_) | Self::Reset(_) => {}
@@ -144,7 +151,7 @@ impl MasterCommand {
         match self {
             Self::Init(args) => setup::init(&settings, args.adopt, output).await,
             Self::Serve(_) => serve::run(&settings).await,
-            Self::Status(_) => status::run(&settings, output).await,
+            Self::Status(args) => status::run(&settings, args.prune_ghosts, output).await,
             Self::Cert(command) => command.run(&settings, output).await,
             Self::Admin(command) => command.run(&settings, output).await,
             Self::Backup(args) => backup::backup(&settings, &args, output).await,

@@ -1,6 +1,7 @@
 //! What the commands need of this host, made from the settings: its identity, its address, and the hands that act on
 //! Docker, GlusterFS and mounts.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,15 @@ pub(super) fn hostname(settings: &Settings) -> Result<Hostname, Failure> {
 
 /// This host's address: as set, or as address detection finds it (S2-31, S2-62).
 pub(super) fn address(chosen: Option<NodeAddress>, flag: &str) -> Result<NodeAddress, Failure> {
+    address_towards(chosen, flag, &[])
+}
+
+/// The same, with addresses that go before others of their kind.
+pub(super) fn address_towards(
+    chosen: Option<NodeAddress>,
+    flag: &str,
+    preferred: &[Ipv4Addr],
+) -> Result<NodeAddress, Failure> {
     if let Some(address) = chosen {
         return Ok(address);
     }
@@ -96,8 +106,8 @@ pub(super) fn address(chosen: Option<NodeAddress>, flag: &str) -> Result<NodeAdd
             .hint(format!("`clusterctl ip --explain` lists what there is; `{flag}` sets it"))
     };
     let host = interfaces::list().map_err(failed)?;
-    let choice =
-        ipdetect::choose(&host.interfaces, host.default_route.as_deref()).map_err(|error| failed(error.into()))?;
+    let choice = ipdetect::choose_towards(&host.interfaces, host.default_route.as_deref(), preferred);
+    let choice = choice.map_err(|error| failed(error.into()))?;
     tracing::info!(address = %choice.address, interface = choice.interface, because = %choice.because, "address of this host");
     Ok(choice.address)
 }

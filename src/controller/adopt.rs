@@ -184,6 +184,7 @@ mod tests {
             address: address.into(),
             leader: false,
             reachability: None,
+            updated_at: None,
         }
     }
 

@@ -148,6 +148,7 @@ impl FrontDoor {
                 return overloaded(&too_soon, &source);
             }
         }
+        let (boot_id, machine_id) = (request.boot_id.clone(), request.machine_id.clone());
         let request = match request.check() {
             Ok(request) => request,
             Err(error) => {
@@ -155,6 +156,12 @@ impl FrontDoor {
                 return Outcome::error(ErrorReply::new("invalid-request", error.to_string(), hint));
             }
         };
+        if let (Party::Member(id), false) = (&party, boot_id.is_empty())
+            && self.memory.hears_boot(id, &boot_id, self.started.elapsed())
+        {
+            tracing::error!(node = %id, boot_id, machine_id, source = caller.source().map(tracing::field::display), "two hosts have the key of one node: neither is listened to");
+            return Outcome::error(cloned_host());
+        }
         match request {
             Request::Register(registration) => self.register(registration, caller, &party).await,
             Request::CheckStatus { who, report, wait_ms } => {
@@ -383,6 +390,15 @@ fn tls_required() -> ErrorReply {
         "tls-required",
         "this controller answers on TLS",
         "run `clusterctl node join` of this version; clients that know no TLS need `--plaintext` on the master, and a private network",
+    )
+}
+
+/// Both of them are told the same: nobody can say which one is the copy.
+fn cloned_host() -> ErrorReply {
+    ErrorReply::new(
+        "cloned-host",
+        "another host that runs at the same time has this host's key: one is a copy of the other's disk",
+        "on the copy, remove `/var/lib/clusterctl/node` and `/etc/machine-id` and, with Docker stopped, `/var/lib/docker/swarm`; run `systemd-machine-id-setup` and join it with a token of its own; a minute later the original joins again as before",
     )
 }
 

@@ -29,6 +29,8 @@ pub struct SwarmAccess {
     pub tokens: JoinTokens,
     /// Where a node joins: `IP:2377`.
     pub manager: String,
+    /// The other managers that the engine knows of, in the same form.
+    pub other_managers: Vec<String>,
     pub ca_digest: CaDigest,
     pub cluster_id: String,
 }
@@ -132,6 +134,7 @@ pub fn compose(answer: &Answer<'_>) -> Reply {
         SwarmView::Ready(access) => {
             reply.swarm_join_token = access.tokens.for_role(answer.node.role).reveal().to_owned();
             reply.swarm_manager_addr.clone_from(&access.manager);
+            reply.swarm_other_managers.clone_from(&access.other_managers);
             reply.swarm_ca_digest = access.ca_digest.to_string();
             reply
         }

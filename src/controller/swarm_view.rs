@@ -20,6 +20,8 @@ const FRESH: Duration = Duration::from_secs(20);
 const DOUBTED_FRESH: Duration = Duration::from_millis(300);
 /// How long trouble is believed, so that its end is seen soon and Docker is not asked by every waiting node.
 const TROUBLE_FRESH: Duration = Duration::from_millis(150);
+/// How long the list of members is believed where many nodes that join again are looked up in it.
+const LISTED_FRESH: Duration = Duration::from_secs(1);
 
 /// How often the engine is asked while somebody waits for the Swarm.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -37,6 +39,7 @@ pub struct SwarmWatch {
     news: watch::Sender<u64>,
     /// Held by the one of all who wait that asks the engine.
     asking: Mutex<()>,
+    listed: Mutex<Option<(Instant, Vec<Member>)>>,
 }
 
 /// The port that Swarm managers listen on.
@@ -46,7 +49,7 @@ impl SwarmWatch {
     #[must_use]
     pub fn new(engine: Arc<dyn SwarmEngine>, advertise: Option<NodeAddress>) -> Self {
         let (news, asking) = (watch::Sender::new(0), Mutex::default());
-        Self { engine, advertise, cached: Mutex::new(None), news, asking }
+        Self { engine, advertise, cached: Mutex::new(None), listed: Mutex::new(None), news, asking }
     }
 
     /// The Swarm as it is now, or was a moment ago.
@@ -112,8 +115,26 @@ impl SwarmWatch {
         }
     }
 
+    /// How the managers see a member, in Docker's word, now or a moment ago; empty if it is none, or they cannot be asked.
+    pub async fn sees(&self, swarm_node_id: &str) -> String {
+        let mut listed = self.listed.lock().await;
+        let fresh = listed.as_ref().is_some_and(|(at, _)| at.elapsed() < LISTED_FRESH);
+        if !fresh {
+            *listed = Some((Instant::now(), self.list().await));
+        }
+        let members = listed.iter().flat_map(|(_, members)| members);
+        members.filter(|member| member.swarm_node_id == swarm_node_id).map(|member| member.state.clone()).collect()
+    }
+
     /// The Swarm's members; empty if they cannot be had.
     pub async fn members(&self) -> Vec<Member> {
+        let mut listed = self.listed.lock().await;
+        let members = self.list().await;
+        *listed = Some((Instant::now(), members.clone()));
+        members
+    }
+
+    async fn list(&self) -> Vec<Member> {
         tokio::time::timeout(PATIENCE, self.engine.members()).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
@@ -154,10 +175,14 @@ fn judge(
         Err(error) => return unavailable(&format!("the Swarm's join tokens cannot be read: {error}")),
     };
     let Some(ca_digest) = engine.ca_digest else { return unavailable("the Swarm's root certificate cannot be read") };
-    let address = advertise.map_or(engine.node_address, |address| address.to_string());
+    let own = format!("{}:{SWARM_PORT}", engine.node_address);
+    let manager = advertise.map_or_else(|| own.clone(), |address| format!("{address}:{SWARM_PORT}"));
+    let mut other_managers = engine.managers;
+    other_managers.retain(|other| *other != own && *other != manager);
     SwarmView::Ready(SwarmAccess {
         tokens,
-        manager: format!("{address}:{SWARM_PORT}"),
+        manager,
+        other_managers,
         ca_digest,
         cluster_id: engine.cluster_id.unwrap_or_default(),
     })

@@ -1,9 +1,10 @@
 //! Carries out the steps of a plan: tracks side by side, the steps of one track in order. A step that failed is
 //! reported with its error; whether it had an effect all the same is for the next observation to say.
 
-use super::observe::Hands;
+use super::observe::{Hands, docker_point};
 use super::plan::Plan;
 use super::step::{Step, Track};
+use crate::failpoint;
 use crate::providers::mounts::{BrickError, GlusterMount, MountError};
 use crate::providers::swarm::SwarmError;
 
@@ -56,15 +57,25 @@ async fn run_track(hands: &Hands, plan: &Plan, track: Track) -> (Vec<Step>, Opti
 
 async fn carry_out(hands: &Hands, step: &Step) -> Result<(), StepCause> {
     match step {
-        Step::AbandonPendingJoin => Ok(hands.engine.leave(true).await?),
-        Step::JoinSwarm(join) => Ok(hands.engine.join(join).await?),
+        Step::AbandonPendingJoin | Step::LeaveBrokenSwarm { .. } => Ok(hands.engine.leave(true).await?),
+        Step::JoinSwarm(join) => {
+            docker_point("J8").await?;
+            hands.engine.join(join).await?;
+            Ok(docker_point("J8").await?)
+        }
         Step::PrepareBrick { path, volume } => {
             hands.records.add(path, volume)?;
-            Ok(hands.bricks.prepare(path).await?)
+            failpoint::pass("J10").await?;
+            hands.bricks.prepare(path).await?;
+            Ok(failpoint::pass("J10").await?)
         }
         Step::ResetBrick { path, mark } => Ok(hands.bricks.clear_mark(path, mark).await?),
         Step::Unmount { point } => Ok(hands.mounter.unmount_lazy(point).await?),
-        Step::Mount(spec) => Ok(hands.mounter.mount_gluster(&GlusterMount::from(spec)).await?),
+        Step::Mount(spec) => {
+            failpoint::pass("J15").await.map_err(MountError::Table)?;
+            hands.mounter.mount_gluster(&GlusterMount::from(spec)).await?;
+            Ok(failpoint::pass("J15").await.map_err(MountError::Table)?)
+        }
         Step::PersistMount(spec) => Ok(hands.persistence.set(&GlusterMount::from(spec)).await?),
     }
 }

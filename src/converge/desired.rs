@@ -22,6 +22,8 @@ pub struct SwarmDesired {
     pub advertise: NodeAddress,
     /// Which Swarm.
     pub ca_digest: CaDigest,
+    /// This host's id in it when it last joined, as recorded then; `None` if nothing is on record.
+    pub recorded: Option<String>,
 }
 
 /// Its part in the shared volume.

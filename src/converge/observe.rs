@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::desired::{Desired, StorageDesired};
 use super::observed::{BrickObserved, MountObserved, MountState, Observed};
 use super::step::MountSpec;
+use crate::failpoint;
 use crate::providers::brick_records::BrickRecords;
 use crate::providers::gluster::peers_directory::PeersDirectory;
 use crate::providers::mounts::{BrickDisk, BrickError, GlusterMount, MountError, Mounter, ProbeResult, is_ours};
@@ -60,7 +61,10 @@ pub async fn observe(hands: &Hands, desired: &Desired, engine: Option<Engine>) -
         match (&desired.swarm, engine) {
             (None, _) => Ok(None),
             (Some(_), Some(engine)) => Ok(Some(engine)),
-            (Some(_), None) => hands.engine.inspect().await.map(Some).map_err(ObserveError::Docker),
+            (Some(_), None) => {
+                docker_point("J7").await.map_err(ObserveError::Docker)?;
+                hands.engine.inspect().await.map(Some).map_err(ObserveError::Docker)
+            }
         }
     };
     let look_at_mount = async {
@@ -75,6 +79,12 @@ pub async fn observe(hands: &Hands, desired: &Desired, engine: Option<Engine>) -
         None => None,
     };
     Ok(Observed { engine: engine?, brick, mount: mount? })
+}
+
+/// A point at which Docker fails, if a test wants it to.
+pub(super) async fn docker_point(point: &'static str) -> Result<(), SwarmError> {
+    let failed = |error| SwarmError::Unavailable { socket: format!("(point {point})"), source: Box::new(error) };
+    failpoint::pass(point).await.map_err(failed)
 }
 
 async fn brick(hands: &Hands, storage: &StorageDesired) -> Result<Option<BrickObserved>, ObserveError> {

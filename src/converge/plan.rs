@@ -6,7 +6,7 @@
 use super::desired::{Desired, StorageDesired, StorageRefusal, SwarmDesired};
 use super::observed::{BrickObserved, MountObserved, MountState, Observed};
 use super::step::{MountSpec, Step};
-use crate::cluster::{BRICK_FULL_PERCENT, BrickPath, MountPoint, Role};
+use crate::cluster::{BRICK_FULL_PERCENT, BrickPath, MountPoint, NodeAddress, Role};
 use crate::providers::swarm::{Engine, Join, LocalState};
 
 /// What is missing, awaited and refused.
@@ -15,6 +15,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     pub waits: Vec<Wait>,
     pub refusals: Vec<Refusal>,
+    /// What an operator should know; it keeps nothing from being as it is desired.
+    pub findings: Vec<Finding>,
 }
 
 impl Plan {
@@ -45,6 +47,41 @@ impl std::fmt::Display for Wait {
             Self::VolumeUnwritable(why) => write!(f, "the shared volume is mounted but cannot be written to: {why}"),
             Self::SwarmComingUp => f.write_str("this host's Docker to reach the managers of its Swarm"),
             Self::Token => f.write_str("a join token from the controller"),
+        }
+    }
+}
+
+/// What stands in nobody's way now, and is for the operator to put right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The host's address has changed, and its Docker goes by the old one until it is started again.
+    NeedsDockerRestart { goes_by: String, registered: NodeAddress },
+    /// A manager's address has changed: the others go on looking for it at the old one.
+    ManagerMoved { goes_by: String, registered: NodeAddress },
+}
+
+impl Finding {
+    /// The word for scripts.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NeedsDockerRestart { .. } => "needs-docker-restart",
+            Self::ManagerMoved { .. } => "manager-moved",
+        }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NeedsDockerRestart { goes_by, registered } => write!(
+                f,
+                "needs-docker-restart: Docker on this host still goes by {goes_by}, and not by {registered}; run `systemctl restart docker` when its tasks may stop"
+            ),
+            Self::ManagerMoved { goes_by, registered } => write!(
+                f,
+                "manager-moved: the Swarm knows this manager at {goes_by}, and not at {registered}; give the host its address back, or demote it, have it leave and join again"
+            ),
         }
     }
 }
@@ -150,6 +187,10 @@ fn plan_swarm(plan: &mut Plan, swarm: &SwarmDesired, engine: &Engine) {
         // A member that is coming up: after a power cut this lasts until the managers have found each other.
         LocalState::Pending => plan.waits.push(Wait::SwarmComingUp),
         LocalState::Locked => plan.refusals.push(Refusal::SwarmLocked),
+        LocalState::Error if may_join_anew(swarm, engine) => {
+            plan.steps.push(Step::LeaveBrokenSwarm { swarm_node_id: swarm.recorded.clone().unwrap_or_default() });
+            join(plan);
+        }
         LocalState::Error => plan.refusals.push(Refusal::SwarmBroken(engine.error.clone())),
         LocalState::Active => {
             let have_role = if engine.manager { Role::Manager } else { Role::Worker };
@@ -159,8 +200,31 @@ fn plan_swarm(plan: &mut Plan, swarm: &SwarmDesired, engine: &Engine) {
             } else if have_role != swarm.role {
                 plan.refusals.push(Refusal::OtherRole { have: have_role, want: swarm.role });
             }
+            plan.findings.extend(address_finding(swarm, engine));
         }
     }
+}
+
+/// Whether a broken member may leave by itself, to join again: a worker of this very Swarm, under the id that it is on
+/// record with. A manager may hold the Swarm's only copy of its state.
+fn may_join_anew(swarm: &SwarmDesired, engine: &Engine) -> bool {
+    let proved = engine.certified.as_ref().filter(|certified| certified.role == Role::Worker);
+    proved.is_some_and(|certified| swarm.recorded.as_ref() == Some(&certified.swarm_node_id))
+        && engine.ca_digest.as_ref() == Some(&swarm.ca_digest)
+        && swarm.token.is_some()
+}
+
+fn address_finding(swarm: &SwarmDesired, engine: &Engine) -> Option<Finding> {
+    let goes_by = engine.node_address.clone();
+    if goes_by.is_empty() || goes_by == swarm.advertise.to_string() {
+        return None;
+    }
+    let registered = swarm.advertise;
+    Some(if engine.manager {
+        Finding::ManagerMoved { goes_by, registered }
+    } else {
+        Finding::NeedsDockerRestart { goes_by, registered }
+    })
 }
 
 fn plan_brick(plan: &mut Plan, storage: &StorageDesired, observed: &BrickObserved) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cluster::{NodeAddress, Secret, VolumeName};
 use crate::converge::desired::BrickDesired;
-use crate::providers::swarm::CaDigest;
+use crate::providers::swarm::{CaDigest, Certified};
 
 fn digest(letter: &str) -> CaDigest {
     CaDigest::parse(&letter.repeat(50)).unwrap()
@@ -20,6 +20,7 @@ fn engine(state: LocalState, manager: bool, ca: Option<CaDigest>) -> Engine {
         ca_digest: ca,
         cluster_id: None,
         managers: Vec::new(),
+        certified: None,
     }
 }
 
@@ -30,6 +31,7 @@ fn swarm(role: Role, token: bool) -> SwarmDesired {
         managers: vec!["10.0.0.1:2377".into()],
         advertise: NodeAddress::parse("10.0.0.2").unwrap(),
         ca_digest: digest("a"),
+        recorded: Some("own".into()),
     }
 }
 
@@ -55,7 +57,7 @@ fn storage(mountable: bool, brick: Option<(bool, bool)>, volume_id: Option<&str>
 /// What a host looks like after a step went well.
 fn after(step: &Step, mut observed: Observed) -> Observed {
     match step {
-        Step::AbandonPendingJoin => {
+        Step::AbandonPendingJoin | Step::LeaveBrokenSwarm { .. } => {
             if let Some(engine) = &mut observed.engine {
                 engine.state = LocalState::Inactive;
             }
@@ -369,4 +371,46 @@ fn steps_read_as_sentences_without_secrets() {
     make the mount at /mnt/shared come back after a reboot
     mount `shared` from 10.0.0.1 at /mnt/shared
     ");
+}
+
+/// N7: of members that broke, a worker of this very Swarm joins it again, under the id that it is on record with.
+#[test]
+fn only_a_worker_of_this_swarm_gives_up_its_place() {
+    let broken = |id: &str, role: Role, ca: &str| Engine {
+        error: "certificate has expired".into(),
+        certified: Some(Certified { swarm_node_id: id.into(), role }),
+        ..engine(LocalState::Error, false, Some(digest(ca)))
+    };
+    let planned = |engine: Engine, token: bool| {
+        let desired = Desired { swarm: Some(swarm(Role::Worker, token)), ..Desired::default() };
+        let plan = plan(&desired, &Observed { engine: Some(engine), ..Observed::default() });
+        (plan.steps.len(), plan.refusals)
+    };
+    assert_eq!(planned(broken("own", Role::Worker, "a"), true), (2, Vec::new()));
+    let refused = vec![Refusal::SwarmBroken("certificate has expired".into())];
+    for (engine, token) in [
+        (broken("own", Role::Manager, "a"), true),
+        (broken("other", Role::Worker, "a"), true),
+        (broken("own", Role::Worker, "b"), true),
+        (broken("own", Role::Worker, "a"), false),
+        (Engine { certified: None, ..broken("own", Role::Worker, "a") }, true),
+    ] {
+        assert_eq!(planned(engine.clone(), token), (0, refused.clone()), "{engine:?}");
+    }
+}
+
+/// N13: nothing is done about it, and it does not keep the host from being as it should be.
+#[test]
+fn an_address_that_docker_does_not_know_yet_is_a_finding() {
+    let found = |goes_by: &str, manager: bool| {
+        let role = if manager { Role::Manager } else { Role::Worker };
+        let desired = Desired { swarm: Some(swarm(role, true)), ..Desired::default() };
+        let engine = Engine { node_address: goes_by.into(), ..engine(LocalState::Active, manager, Some(digest("a"))) };
+        let plan = plan(&desired, &Observed { engine: Some(engine), ..Observed::default() });
+        assert!(plan.is_converged(), "{plan:?}");
+        plan.findings.iter().map(Finding::word).collect::<Vec<_>>()
+    };
+    assert_eq!((found("", false), found("10.0.0.2", false)), (vec![], vec![]));
+    assert_eq!(found("10.0.0.9", false), ["needs-docker-restart"]);
+    assert_eq!(found("10.0.0.9", true), ["manager-moved"]);
 }

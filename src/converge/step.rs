@@ -10,6 +10,10 @@ use crate::providers::swarm::Join;
 pub enum Step {
     /// Drop a join that never got through.
     AbandonPendingJoin,
+    /// Give up a worker's place in the Swarm that its certificate opens no more, for it to join again.
+    LeaveBrokenSwarm {
+        swarm_node_id: String,
+    },
     JoinSwarm(Join),
     /// Record that the brick is about to be made by us, then make its directory.
     PrepareBrick {
@@ -50,7 +54,7 @@ impl Step {
     #[must_use]
     pub fn track(&self) -> Track {
         match self {
-            Self::AbandonPendingJoin | Self::JoinSwarm(_) => Track::Swarm,
+            Self::AbandonPendingJoin | Self::LeaveBrokenSwarm { .. } | Self::JoinSwarm(_) => Track::Swarm,
             Self::PrepareBrick { .. }
             | Self::ResetBrick { .. }
             | Self::Unmount { .. }
@@ -64,6 +68,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AbandonPendingJoin => f.write_str("drop the Swarm join that never got through"),
+            Self::LeaveBrokenSwarm { swarm_node_id } => {
+                write!(f, "give up the broken place in the Swarm ({swarm_node_id})")
+            }
             Self::JoinSwarm(join) => write!(f, "join the Swarm at {} as {}", join.managers.join(", "), join.advertise),
             Self::PrepareBrick { path, volume } => write!(f, "make the directory {path} for a brick of `{volume}`"),
             Self::ResetBrick { path, mark: _ } => {

@@ -63,6 +63,17 @@ const HOSTS: &[(&str, &str, Option<&str>, &str)] = &[
     ("cilium in CGNAT", "eth0 203.0.113.7, cilium_host 100.64.1.5", Some("eth0"), "203.0.113.7"),
     ("libvirt", "eth0 203.0.113.7, virbr0 192.168.122.1", Some("eth0"), "203.0.113.7"),
     ("lxc", "eth0 203.0.113.7, lxcbr0 10.0.3.1", Some("eth0"), "203.0.113.7"),
+    ("podman", "eth0 203.0.113.7, podman0 10.88.0.1", Some("eth0"), "203.0.113.7"),
+    ("nerdctl", "eth0 203.0.113.7, nerdctl0 10.4.0.1", Some("eth0"), "203.0.113.7"),
+    ("lxd", "eth0 203.0.113.7, lxdbr0 10.153.7.1", Some("eth0"), "203.0.113.7"),
+    ("incus", "eth0 203.0.113.7, incusbr0 10.60.1.1", Some("eth0"), "203.0.113.7"),
+    ("calico", "eth0 203.0.113.7, tunl0 10.244.1.0, cali123 169.254.1.1", Some("eth0"), "203.0.113.7"),
+    ("calico with VXLAN", "eth0 203.0.113.7, vxlan.calico 10.244.1.0", Some("eth0"), "203.0.113.7"),
+    ("weave", "eth0 203.0.113.7, weave 10.32.0.1", Some("eth0"), "203.0.113.7"),
+    ("kube-proxy's service addresses", "eth0 203.0.113.7, kube-ipvs0 10.96.0.1", Some("eth0"), "203.0.113.7"),
+    ("virtualbox host-only", "wlan0 192.168.1.5, vboxnet0 192.168.56.1", None, "192.168.1.5"),
+    ("vmware", "eth0 203.0.113.7, vmnet8 172.16.5.1", Some("eth0"), "203.0.113.7"),
+    ("a VPN that is down", "eth0 203.0.113.7, !tun0 10.8.0.2", Some("eth0"), "203.0.113.7"),
     ("docker without a network", "lo 127.0.0.1, docker0 172.17.0.1", None, "172.17.0.1"),
     ("docker0 without containers or network", "lo 127.0.0.1, !docker0 172.17.0.1", None, "127.0.0.1"),
     ("an administrator's bridge is real", "br0 192.168.1.5, docker0 172.17.0.1", Some("br0"), "192.168.1.5"),
@@ -84,12 +95,33 @@ const HOSTS: &[(&str, &str, Option<&str>, &str)] = &[
     ),
 ];
 
+/// N15.
 #[test]
 fn chooses_what_the_neighbours_reach() {
-    assert!(HOSTS.len() >= 40);
+    assert!(HOSTS.len() >= 50);
     for (what, interfaces, default_route, expected) in HOSTS {
         let choice = choose(&host(interfaces), *default_route).unwrap();
         assert_eq!(choice.address.to_string(), *expected, "{what}: {choice:?}");
+    }
+}
+
+/// N15: what the host has, what is preferred, what is chosen.
+#[test]
+fn of_equal_classes_the_masters_side_is_chosen() {
+    let two = "eth0 10.0.0.5, eth1 10.9.0.5";
+    for (what, interfaces, preferred, expected) in [
+        ("nothing is preferred", two, &[][..], "10.0.0.5"),
+        ("the way to the master", two, &["10.9.0.5"], "10.9.0.5"),
+        ("it is registered already", two, &["10.0.0.5", "10.9.0.5"], "10.0.0.5"),
+        ("what it is registered with is gone", two, &["10.7.0.7", "10.9.0.5"], "10.9.0.5"),
+        ("a rented server's private network", "eth0 203.0.113.7, eth1 10.0.0.2", &["203.0.113.7"], "10.0.0.2"),
+        ("docker's bridge", "eth0 10.0.0.5, docker0 172.17.0.1", &["172.17.0.1"], "10.0.0.5"),
+        ("the master on the same host", "lo 127.0.0.1, eth0 10.0.0.5", &["127.0.0.1"], "10.0.0.5"),
+        ("an overlay", "eth0 100.64.0.9, wt0 100.92.1.1", &["100.64.0.9"], "100.92.1.1"),
+    ] {
+        let preferred: Vec<Ipv4Addr> = preferred.iter().map(|address| address.parse().unwrap()).collect();
+        let choice = choose_towards(&host(interfaces), Some("eth0"), &preferred).unwrap();
+        assert_eq!(choice.address.to_string(), expected, "{what}: {choice:?}");
     }
 }
 

@@ -3,12 +3,13 @@
 //! All of it is on TLS; there is no way back to clear text.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -17,6 +18,7 @@ use super::keyring::{Keyring, KeyringError};
 use crate::clock::Clock;
 use crate::cluster::KeyFingerprint;
 use crate::config::{MasterAddress, MasterHost};
+use crate::failpoint;
 use crate::pki::{self, ChainError, ClientIdentity, ClockError, CredentialsError, TlsClientError, Trust};
 use crate::protocol::exchange::{self, Deadlines, ExchangeError};
 use crate::protocol::registration::RawRequest;
@@ -89,7 +91,11 @@ pub struct Link {
     sides: Mutex<Sides>,
     kept: Option<(Keyring, NodeIdentity)>,
     clock: Arc<dyn Clock>,
+    skew_mentioned: AtomicBool,
 }
+
+/// A difference that is worth a word: certificates and logs are judged by these clocks.
+const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Clone)]
 struct Sides {
@@ -110,13 +116,30 @@ impl Link {
     /// A link to the controller at `master` that keeps what it learns for as long as it lives.
     #[must_use]
     pub fn new(master: MasterAddress, trust: Trust, identity: ClientIdentity, clock: Arc<dyn Clock>) -> Self {
-        Self { master, sides: Mutex::new(Sides { identity, trust }), kept: None, clock }
+        Self {
+            master,
+            sides: Mutex::new(Sides { identity, trust }),
+            kept: None,
+            clock,
+            skew_mentioned: AtomicBool::new(false),
+        }
     }
 
     /// Keeps in `keyring` what `node` learns.
     #[must_use]
     pub fn keeping(self, keyring: Keyring, node: NodeIdentity) -> Self {
         Self { kept: Some((keyring, node)), ..self }
+    }
+
+    /// Says once that the clocks differ, long before they differ by so much that nobody is let in.
+    fn mention_skew(&self, ahead: SignedDuration) {
+        if ahead.abs() > TOLERATED_SKEW && !self.skew_mentioned.swap(true, Ordering::Relaxed) {
+            let direction = if ahead.is_negative() { "ahead of" } else { "behind" };
+            tracing::warn!(
+                "this host's clock is {} s {direction} the controller's; above 300 s nobody is let in: `timedatectl set-ntp true` on both",
+                ahead.abs().as_secs()
+            );
+        }
     }
 
     /// The CA to ask for: one that is pinned, or the one that was met at the first use.
@@ -176,6 +199,12 @@ impl Link {
     }
 }
 
+/// How far ahead the controller's clock is of this host's, as far as that is certain: it answered between the two moments
+/// here, however long it held its answer back.
+fn skew(sent: Timestamp, received: Timestamp, server: Timestamp) -> SignedDuration {
+    if server < sent { server.duration_since(sent) } else { server.duration_since(received).max(SignedDuration::ZERO) }
+}
+
 /// Asks the controller, as a node.
 ///
 /// # Errors
@@ -183,7 +212,9 @@ impl Link {
 pub async fn ask(link: &Link, request: &RawRequest) -> Result<Answer, ClientError> {
     let (address, authority, bytes) = exchange(link, request).await?;
     let reply: Reply = exchange::decode(&bytes).map_err(|source| ClientError::Exchange { address, source })?;
+    failpoint::pass("J4").await.map_err(|source| ClientError::Connect { address, source })?;
     link.learn(address, authority, &reply)?;
+    failpoint::pass("J5").await.map_err(|source| ClientError::Connect { address, source })?;
     Ok(Answer { reply, authority })
 }
 
@@ -216,12 +247,18 @@ async fn exchange(link: &Link, request: &RawRequest) -> Result<(SocketAddr, KeyF
     let (Sides { identity, trust }, deadline) = (link.sides().clone(), Instant::now() + deadlines.connect);
     let connected = pki::connect(stream, &trust, &identity, deadline).await;
     let (mut stream, presented) = connected.map_err(|source| ClientError::Tls { address, source })?;
+    failpoint::pass("J3").await.map_err(|source| ClientError::Connect { address, source })?;
     link.meet(address, presented.authority)?;
     let failed = |source| ClientError::Exchange { address, source };
+    let sent = link.clock.now();
     let bytes = exchange::call(&mut stream, request, &deadlines).await.map_err(failed)?;
+    let received = link.clock.now();
     let Timed { server_time } = exchange::decode(&bytes).map_err(failed)?;
     let server_time = server_time.parse::<Timestamp>().ok();
-    presented.judge(server_time, link.clock.now()).map_err(|source| ClientError::Clock { address, source })?;
+    if let Some(server_time) = server_time {
+        link.mention_skew(skew(sent, received, server_time));
+    }
+    presented.judge(server_time, received).map_err(|source| ClientError::Clock { address, source })?;
     Ok((address, presented.authority, bytes))
 }
 
@@ -242,4 +279,18 @@ async fn resolve(master: &MasterAddress) -> Result<IpAddr, ClientError> {
     let resolver = builder.build().map_err(|error| failed(error.into()))?;
     let found = resolver.lookup_ip(name.as_str()).await.map_err(|error| failed(error.into()))?;
     found.iter().next().ok_or_else(|| failed("the name has no address".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// N16: what the way may have taken does not count.
+    #[test]
+    fn only_a_certain_difference_counts() {
+        let at = |second: i64| Timestamp::from_second(1_767_323_045 + second).unwrap();
+        let ahead = |sent, received, server| skew(at(sent), at(received), at(server)).as_secs();
+        assert_eq!([ahead(0, 1, 0), ahead(0, 1, 1), ahead(0, 20, 20), ahead(0, 20, 3)], [0; 4]);
+        assert_eq!([ahead(0, 2, 9), ahead(0, 2, -9)], [7, -9]);
+    }
 }

@@ -55,9 +55,12 @@ fn swarm(reply: &Reply, advertise: NodeAddress) -> Result<SwarmDesired, Directiv
             return Err(DirectiveError::TokenOfAnotherSwarm);
         }
     }
-    let manager = &reply.swarm_manager_addr;
-    field("SwarmManagerAddr", manager.parse::<std::net::SocketAddr>())?;
-    Ok(SwarmDesired { role, token, managers: vec![manager.clone()], advertise, ca_digest: named })
+    let managers: Vec<String> =
+        std::iter::once(&reply.swarm_manager_addr).chain(&reply.swarm_other_managers).cloned().collect();
+    for manager in &managers {
+        field("SwarmManagerAddr", manager.parse::<std::net::SocketAddr>())?;
+    }
+    Ok(SwarmDesired { role, token, managers, advertise, ca_digest: named, recorded: None })
 }
 
 fn storage(reply: &Reply) -> Result<StorageDesired, DirectiveError> {

@@ -35,6 +35,28 @@ pub fn gather(docker_version: &str, ability: GlusterAbility, opted_out: bool) ->
     }
 }
 
+/// Which installation this is, and which boot of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningSystem {
+    pub machine_id: String,
+    pub boot_id: String,
+}
+
+/// Reads both; one that the system does not tell is left empty.
+#[must_use]
+pub fn running_system() -> RunningSystem {
+    let id = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Some(text.trim())
+            .filter(|id| id.len() <= 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+            .map(str::to_owned)
+    };
+    RunningSystem {
+        machine_id: id("/etc/machine-id").unwrap_or_default(),
+        boot_id: id("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+    }
+}
+
 /// The system's name out of os-release: `PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"`.
 fn os_name(os_release: &str) -> String {
     let name = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));

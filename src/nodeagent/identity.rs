@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rcgen::{KeyPair, PublicKeyData};
 
 use crate::cluster::{KeyFingerprint, NodeId};
+use crate::failpoint;
 use crate::pki::{ClientIdentity, CredentialsError};
 use crate::providers::files;
 
@@ -86,15 +87,17 @@ const MAX_KEY_BYTES: u64 = 16 * 1024;
 /// # Errors
 /// If it cannot be read, is damaged, or cannot be written. A damaged key is never replaced.
 pub fn load_or_create(directory: &Path) -> Result<NodeIdentity, IdentityError> {
+    let path = directory.join(KEY_FILE);
+    let failed = |source| IdentityError::Io { path: path.clone(), source };
     if let Some(identity) = load(directory)? {
         return Ok(identity);
     }
-    let path = directory.join(KEY_FILE);
-    let failed = |source| IdentityError::Io { path: path.clone(), source };
     let key = KeyPair::generate().map_err(IdentityError::Make)?;
     files::create_dir_private(directory).map_err(failed)?;
     // Controller and node of one host may come here at the same moment: the first key stays, and both take it.
-    if files::create_new(&path, key.serialize_pem().as_bytes(), 0o600).map_err(failed)? {
+    let created = files::create_new(&path, key.serialize_pem().as_bytes(), 0o600).map_err(failed)?;
+    failpoint::pass_blocking("J1").map_err(failed)?;
+    if created {
         return Ok(NodeIdentity::of_key(key));
     }
     load(directory)?.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))

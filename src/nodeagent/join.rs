@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::client::{self, Link};
 use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
+use super::facts::RunningSystem;
 use super::history::{Heard, Rollback};
 use super::identity::NodeIdentity;
 use crate::causes::chain;
@@ -21,8 +22,9 @@ use crate::converge::apply::{StepCause, StepError, apply};
 use crate::converge::desired::{Desired, StorageDesired};
 use crate::converge::observe::{Hands, ObserveError, observe};
 use crate::converge::observed::{MountState, Observed};
-use crate::converge::plan::{Plan, Refusal, Wait, is_cleanable, plan};
+use crate::converge::plan::{Finding, Plan, Refusal, Wait, is_cleanable, plan};
 use crate::converge::step::Step;
+use crate::failpoint;
 use crate::protocol::registration::{Facts, PROTOCOL, RawReport, RawRequest};
 use crate::protocol::reply::{Reason, Reply, Status};
 use crate::providers::overlay::{self, Connected, OverlayError};
@@ -39,8 +41,11 @@ pub struct Join {
     /// What lets this host in; one that is a member needs none.
     pub token: Option<JoinToken>,
     pub facts: Facts,
+    pub running: RunningSystem,
     /// This host's own overlay settings, instead of the controller's.
     pub overlay: Option<OverlayConfig>,
+    /// This host's id in the Swarm when it last joined.
+    pub recorded: Option<String>,
     /// The engine, where it was looked at when the facts were gathered.
     pub engine: Option<Engine>,
     pub hands: Hands,
@@ -57,6 +62,9 @@ pub struct Joined {
     pub done: Vec<Step>,
     pub role: String,
     pub cluster_id: String,
+    pub swarm_node_id: String,
+    /// What the operator should know.
+    pub findings: Vec<Finding>,
     /// The shared volume's name and mount point; empty if this node takes no part.
     pub volume: String,
     pub mount: String,
@@ -84,10 +92,20 @@ pub enum JoinError {
     Host(Vec<Refusal>),
     #[error(transparent)]
     Step(#[from] StepError),
+    /// Something did not end in its own time; what it did is unknown, and found out by joining again.
+    #[error("the join did not end within {after:?}")]
+    Overdue { after: Duration },
+    /// This host takes itself for a member, and the managers have lost it. It was left as it is.
+    #[error("the managers of the Swarm have not heard from this host for {after:?} and more: to them it is down")]
+    Partitioned { after: Duration },
 }
 
-/// The last reply that a loop acted on, and what it did.
-type Converged = (Reply, Vec<Step>);
+/// The last reply that a loop acted on, what it did, and what it found.
+struct Converged {
+    reply: Reply,
+    done: Vec<Step>,
+    findings: Vec<Finding>,
+}
 
 /// How often a step that fails is tried before the join gives up.
 const ATTEMPTS: u32 = 5;
@@ -101,6 +119,17 @@ const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 /// For how long a report that the controller did not take is sent again, and how often.
 const REPORT_PATIENCE: Duration = Duration::from_secs(15);
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
+/// Docker's word for a member that its managers have lost.
+const DOWN: &str = "down";
+/// How long the managers may take to hear again from a host that takes itself for a member; a heartbeat takes 5 s.
+const HEARD_WITHIN: Duration = Duration::from_secs(30);
+const HEARD_PAUSE: Duration = Duration::from_secs(1);
+/// What a join gets beyond its time, to say itself why it ended and to tell the controller.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long Docker gives a manager that does not answer, and what it takes to see why.
+const MANAGER_ANSWERS: Duration = Duration::from_secs(25);
+/// For how long managers are tried that do not answer.
+const MANAGERS_PATIENCE: Duration = Duration::from_secs(60);
 /// The pause after a step that failed, doubling.
 const STEP_PAUSE: Duration = Duration::from_millis(200);
 
@@ -111,38 +140,77 @@ impl Join {
     /// See [`JoinError`].
     pub async fn run(&self) -> Result<Joined, JoinError> {
         let talk = self.conversation();
+        let joined = tokio::time::timeout_at(talk.deadline + LAST_WORDS, self.run_until(&talk)).await;
+        joined.unwrap_or(Err(JoinError::Overdue { after: self.timeout }))
+    }
+
+    async fn run_until(&self, talk: &Conversation) -> Result<Joined, JoinError> {
         let swarm_node_id = self.engine.as_ref().map(|engine| engine.swarm_node_id.clone()).unwrap_or_default();
         let report = Mutex::new(RawReport { swarm_node_id, ..RawReport::default() });
-        let first = self.until_instructed(&talk).await?;
+        let first = self.until_instructed(talk).await?;
         let rollback = self.rollback(&first);
         if let Some(rollback) = &rollback {
             tracing::warn!("{rollback}");
         }
         self.connect_overlay(&first).await?;
-        let outcome = self.converge_both(first, &report, &talk).await;
-        let finding = outcome.as_ref().err().map(ToString::to_string).or(rollback.map(|rollback| rollback.to_string()));
+        let outcome = self.converge_both(first, &report, talk).await;
+        let found = match &outcome {
+            Ok(converged) => {
+                rollback.map(|rollback| rollback.to_string()).into_iter().chain(findings(converged)).collect()
+            }
+            Err(error) => vec![error.to_string()],
+        };
         note(&report, |report| {
-            report.finding = finding.unwrap_or_default();
+            report.finding = found.join("; ");
             report.refused = matches!(&outcome, Err(JoinError::Host(refusals)) if refusals.iter().any(Refusal::is_of_something_else));
         });
-        self.report_back(&report, &outcome, &talk).await;
-        let ((reply, mut done), (storage, more)) = outcome?;
-        done.extend(more);
+        if let (Some(told), Ok(_)) = (self.report_back(&report, &outcome, talk).await, &outcome) {
+            self.until_the_managers_hear(told, &report, talk).await?;
+        }
+        let (swarm, storage) = outcome?;
+        let swarm_node_id = report.lock().map(|report| report.swarm_node_id.clone()).unwrap_or_default();
         Ok(Joined {
-            done,
-            role: reply.swarm_role,
-            cluster_id: reply.cluster_id,
-            volume: storage.gluster_volume,
-            mount: storage.gluster_mount,
-            brick: storage.gluster_brick,
-            incarnation: reply.incarnation,
-            revision: reply.revision.unwrap_or_default(),
+            done: [swarm.done, storage.done].concat(),
+            role: swarm.reply.swarm_role,
+            cluster_id: swarm.reply.cluster_id,
+            swarm_node_id,
+            findings: [swarm.findings, storage.findings].concat(),
+            volume: storage.reply.gluster_volume,
+            mount: storage.reply.gluster_mount,
+            brick: storage.reply.gluster_brick,
+            incarnation: swarm.reply.incarnation,
+            revision: swarm.reply.revision.unwrap_or_default(),
         })
     }
 
     /// Whether the controller has gone back since this host last heard it.
     fn rollback(&self, reply: &Reply) -> Option<Rollback> {
         self.heard.as_ref()?.rolled_back(&Heard::in_reply(reply)?)
+    }
+
+    /// A host that was a member before it joined again can be one by its own word alone. It is given time, since the
+    /// managers may only just hear it again.
+    async fn until_the_managers_hear(
+        &self,
+        told: Reply,
+        report: &Mutex<RawReport>,
+        talk: &Conversation,
+    ) -> Result<(), JoinError> {
+        let (mut reply, since) = (Some(told), Instant::now());
+        while reply.is_some_and(|reply| reply.swarm_seen == DOWN) {
+            if since.elapsed() >= HEARD_WITHIN || Instant::now() + HEARD_PAUSE >= talk.deadline {
+                let error = JoinError::Partitioned { after: since.elapsed() };
+                note(report, |report| report.finding = error.to_string());
+                self.tell_how_it_went(report).await.ok();
+                return Err(error);
+            }
+            if since.elapsed() < HEARD_PAUSE {
+                tracing::warn!("waiting for the managers of the Swarm to hear from this host: to them it is down");
+            }
+            tokio::time::sleep(HEARD_PAUSE).await;
+            reply = self.tell_how_it_went(report).await.ok();
+        }
+        Ok(())
     }
 
     /// Without its Swarm a host has no use for the volume, so trouble there ends the wait for it. The other way round
@@ -180,7 +248,7 @@ impl Join {
         let reply = self.until_instructed(&talk).await?;
         let mut desired = directive::desired(&reply, self.address)?;
         let observed = observe(&self.hands, &desired, self.engine.clone()).await?;
-        self.keep_role(&mut desired, &observed);
+        self.add_own(&mut desired, &observed);
         Ok((reply, plan(&desired, &observed)))
     }
 
@@ -235,6 +303,8 @@ impl Join {
         RawRequest {
             hostname: self.hostname.to_string(),
             node_id: self.identity.node_id.to_string(),
+            machine_id: self.running.machine_id.clone(),
+            boot_id: self.running.boot_id.clone(),
             protocol: PROTOCOL,
             ..RawRequest::default()
         }
@@ -252,22 +322,28 @@ impl Join {
         report: &Mutex<RawReport>,
         outcome: &Result<(Converged, Converged), JoinError>,
         talk: &Conversation,
-    ) {
+    ) -> Option<Reply> {
         let patience =
             if matches!(outcome, Err(JoinError::Conversation(_))) { Duration::ZERO } else { REPORT_PATIENCE };
         let until = (Instant::now() + patience).min(talk.deadline);
         loop {
-            let unheard = match client::ask(&self.link, &self.status_request(report)).await.map(|answer| answer.reply) {
-                Ok(reply) if !reply.reason.is_some_and(took_nothing) => return,
+            let unheard = match self.tell_how_it_went(report).await {
+                Ok(reply) if !reply.reason.is_some_and(took_nothing) => return Some(reply),
                 Ok(reply) => reply.message,
-                Err(error) => chain(&error),
+                Err(why) => why,
             };
             if Instant::now() + REPORT_PAUSE >= until {
                 tracing::warn!("the controller could not be told how it went: {unheard}");
-                return;
+                return None;
             }
             tokio::time::sleep(REPORT_PAUSE).await;
         }
+    }
+
+    async fn tell_how_it_went(&self, report: &Mutex<RawReport>) -> Result<Reply, String> {
+        failpoint::pass("J9").await.map_err(|error| error.to_string())?;
+        let answer = client::ask(&self.link, &self.status_request(report)).await;
+        answer.map(|answer| answer.reply).map_err(|error| chain(&error))
     }
 
     /// Brings the host into the Swarm.
@@ -300,7 +376,10 @@ impl Join {
                 observed => observed?,
             };
             attempts.docker_away = None;
-            self.keep_role(&mut desired, &observed);
+            self.add_own(&mut desired, &observed);
+            if let Some(swarm) = &mut desired.swarm {
+                attempts.put_another_manager_first(&mut swarm.managers);
+            }
             if let Some(engine) = &observed.engine {
                 note(report, |report| report.swarm_node_id.clone_from(&engine.swarm_node_id));
             }
@@ -330,14 +409,18 @@ impl Join {
                 if let Some(swarm) = &desired.swarm {
                     reply.swarm_role = swarm.role.to_string();
                 }
-                return Ok((reply, done));
+                return Ok(Converged { reply, done, findings: plan.findings });
             }
             self.carry_out(&plan, &mut done, &mut attempts, talk).await?;
         }
     }
 
-    /// A host that nobody asks to change its role stays what it is in its Swarm, also after a promotion by hand.
-    fn keep_role(&self, desired: &mut Desired, observed: &Observed) {
+    /// What this host knows of itself: its recorded id in the Swarm, and its role. A host that nobody asks to change its
+    /// role stays what it is in its Swarm, also after a promotion by hand.
+    fn add_own(&self, desired: &mut Desired, observed: &Observed) {
+        if let Some(swarm) = &mut desired.swarm {
+            swarm.recorded.clone_from(&self.recorded);
+        }
         let active = observed.engine.as_ref().filter(|engine| engine.state == LocalState::Active);
         if let (None, Some(engine), Some(swarm)) = (self.role, active, &mut desired.swarm) {
             swarm.role = if engine.manager { Role::Manager } else { Role::Worker };
@@ -390,7 +473,7 @@ impl Join {
                 continue;
             }
             if plan.waits.is_empty() {
-                return Ok((reply, done));
+                return Ok(Converged { reply, done, findings: plan.findings });
             }
             // A mount that does not take writes is looked at again after the controller's next word, at the latest
             // after the pause.
@@ -465,7 +548,9 @@ impl Join {
         };
         attempts.failed(Some(&error));
         let pause = attempts.pause();
-        if attempts.exhausted(&error) || Instant::now() + pause >= talk.deadline {
+        // What would be cut off could not say why it ended.
+        let needed = if no_manager_answered(&error) { MANAGER_ANSWERS } else { pause };
+        if attempts.exhausted(&error) || Instant::now() + needed >= talk.deadline {
             return Err(error.into());
         }
         tracing::warn!("{}; looking again", chain(&error));
@@ -483,6 +568,9 @@ struct Attempts {
     fresh_token_due: bool,
     /// Since when Docker does not answer.
     docker_away: Option<Instant>,
+    /// Since when no manager answers, and how many were tried.
+    managers_away: Option<Instant>,
+    managers_tried: usize,
 }
 
 impl Attempts {
@@ -491,6 +579,17 @@ impl Attempts {
         if matches!(error, Some(StepError { cause: StepCause::Swarm(SwarmError::TokenRefused), .. })) {
             self.token_refused += 1;
             self.fresh_token_due = true;
+        }
+        if error.is_some_and(no_manager_answered) {
+            self.managers_away.get_or_insert_with(Instant::now);
+            self.managers_tried += 1;
+        }
+    }
+
+    /// Docker goes to the first manager alone, so that each attempt begins with another one.
+    fn put_another_manager_first(&self, managers: &mut [String]) {
+        if !managers.is_empty() {
+            managers.rotate_left(self.managers_tried % managers.len());
         }
     }
 
@@ -513,7 +612,8 @@ impl Attempts {
 
     fn exhausted(&self, error: &StepError) -> bool {
         let hopeless = matches!(error.cause, StepCause::Swarm(SwarmError::CaMismatch) | StepCause::Io(_));
-        hopeless || self.token_refused > 1 || self.failures >= ATTEMPTS
+        let long_away = self.managers_away.is_some_and(|since| since.elapsed() >= MANAGERS_PATIENCE);
+        hopeless || long_away || self.token_refused > 1 || self.failures >= ATTEMPTS
     }
 
     fn pause(&self) -> Duration {
@@ -521,10 +621,19 @@ impl Attempts {
     }
 }
 
+fn no_manager_answered(error: &StepError) -> bool {
+    matches!(error.cause, StepCause::Swarm(SwarmError::ManagerUnreachable | SwarmError::LargePacketsLost { .. }))
+}
+
 fn note(report: &Mutex<RawReport>, change: impl FnOnce(&mut RawReport)) {
     if let Ok(mut report) = report.lock() {
         change(&mut report);
     }
+}
+
+/// What the controller is told of a join that went well.
+fn findings((swarm, storage): &(Converged, Converged)) -> impl Iterator<Item = String> {
+    swarm.findings.iter().chain(&storage.findings).map(ToString::to_string)
 }
 
 fn note_storage(report: &Mutex<RawReport>, desired: &Desired, observed: &Observed) {

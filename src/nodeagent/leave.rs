@@ -14,7 +14,7 @@ use crate::protocol::registration::{PROTOCOL, RawRequest};
 use crate::protocol::reply::{Reply, Status};
 use crate::providers::mounts::{BrickError, MountError, is_ours};
 use crate::providers::swarm::quorum::{self, QuorumError};
-use crate::providers::swarm::{LocalState, SwarmError};
+use crate::providers::swarm::{CaDigest, Engine, LocalState, SwarmError};
 
 /// How long a demotion may take; it takes a second or two.
 const DEMOTION_PATIENCE: Duration = Duration::from_secs(15);
@@ -41,6 +41,9 @@ pub enum LeaveError {
     /// Nothing was changed.
     #[error("this host holds a brick of the volume `{volume}`")]
     HoldsBrick { volume: String },
+    /// Nothing was changed.
+    #[error("this host is in a Swarm that is not known to be the cluster's ({0})")]
+    ForeignSwarm(String),
     /// Nothing was changed.
     #[error("this host is the last manager of the Swarm")]
     LastManager,
@@ -74,6 +77,11 @@ impl Leave {
         }
         let engine = self.hands.engine.inspect().await?;
         let active = engine.state == LocalState::Active;
+        if active && !self.is_ours(&engine, &reply) {
+            let have =
+                engine.ca_digest.map_or_else(|| "its root certificate is unknown".to_owned(), |it| it.to_string());
+            return Err(LeaveError::ForeignSwarm(have));
+        }
         if active && engine.manager {
             self.refuse_to_break_quorum(&engine.swarm_node_id).await?;
         }
@@ -112,6 +120,16 @@ impl Leave {
         let Ok(path) = BrickPath::parse(path) else { return Ok(None) };
         let marked = self.hands.bricks.inspect(&path).await?.volume_id.is_some();
         Ok(marked.then(|| volume.clone()))
+    }
+
+    /// Whether the Swarm that this host is in is the one that it is to leave: the controller's, or, where the controller
+    /// cannot say, the one that it recorded when it joined. A host can be registered, and in another Swarm.
+    fn is_ours(&self, engine: &Engine, reply: &Reply) -> bool {
+        match (CaDigest::parse(&reply.swarm_ca_digest), &self.member) {
+            (Some(digest), _) => engine.ca_digest.as_ref() == Some(&digest),
+            (None, Some(member)) => member.swarm_node_id.is_empty() || member.swarm_node_id == engine.swarm_node_id,
+            (None, None) => false,
+        }
     }
 
     async fn refuse_to_break_quorum(&self, own: &str) -> Result<(), LeaveError> {

@@ -19,6 +19,9 @@ pub struct Membership {
     pub hostname: String,
     pub address: String,
     pub role: String,
+    /// Its id in the Swarm: by this it knows its own place there again. Empty where an older version wrote the file.
+    #[serde(default)]
+    pub swarm_node_id: String,
     /// Empty where this host takes no part in the shared volume.
     pub volume: String,
     pub mount: String,
@@ -115,6 +118,7 @@ mod tests {
             hostname: "h".into(),
             address: "10.0.0.2".into(),
             role: "worker".into(),
+            swarm_node_id: "7qcv".into(),
             volume: String::new(),
             mount: String::new(),
             brick: String::new(),
@@ -129,6 +133,7 @@ mod tests {
         assert_eq!(load(dir.path()).unwrap(), None);
     }
 
+    /// N18.
     #[test]
     fn one_join_at_a_time() {
         let dir = tempfile::tempdir().unwrap();

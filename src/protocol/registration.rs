@@ -50,6 +50,12 @@ pub struct RawRequest {
     pub protocol: u32,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub node_id: String,
+    /// Which installation sends this, and which boot of it, in the system's own words (hexadecimal): two hosts with one
+    /// key are told apart by them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub machine_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub boot_id: String,
     /// How long the reply may be held back until there is news, in ms.
     pub wait_ms: u64,
     /// The Swarm refused the token of an earlier reply: it may have been rotated since the controller read it.
@@ -198,7 +204,7 @@ any_case_struct!(RawRequest, "a JSON object with the request", {
     "action" => action, "hostname" => hostname, "role" => role, "ip" => ip, "os" => os, "cpu" => cpu,
     "memorymb" | "memory" => memory_mb, "dockerversion" => docker_version, "glustercapable" => gluster_capable,
     "glusterclientonly" => gluster_client_only,
-    "timestamp" => timestamp, "protocol" => protocol, "nodeid" => node_id, "waitms" => wait_ms, "tokenrefused" => token_refused, "report" => report,
+    "timestamp" => timestamp, "protocol" => protocol, "nodeid" => node_id, "machineid" => machine_id, "bootid" => boot_id, "waitms" => wait_ms, "tokenrefused" => token_refused, "report" => report,
     "after" => after, "limit" => limit,
     "token" => token, "id" => id, "profiles" => profiles, "uses" => uses, "expiress" => expires_s, "reason" => reason,
     "name" => name, "publickey" => public_key, "force" => force,
@@ -229,6 +235,8 @@ pub enum Request {
 pub enum Administer {
     /// The state of the cluster.
     Status,
+    /// Takes entries off the Swarm's list that stand for no node.
+    PruneGhosts,
     /// The nodes, a page of them.
     Nodes {
         after: String,
@@ -446,6 +454,11 @@ impl RawRequest {
     /// # Errors
     /// Names the first field that breaks its rule.
     pub fn check(self) -> Result<Request, RequestError> {
+        for (field, id) in [("MachineId", &self.machine_id), ("BootId", &self.boot_id)] {
+            if id.len() > 36 || !id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+                return Err(RequestError::Field { field, rule: "at most 36 hexadecimal digits and hyphens" });
+            }
+        }
         match self.action.to_ascii_lowercase().as_str() {
             "" | "register" => self.check_registration().map(Request::Register),
             "check-status" => {
@@ -462,6 +475,7 @@ impl RawRequest {
         let page = || free_text("After", &self.after).map(|()| (self.after.clone(), self.limit));
         match action {
             "status" => Ok(Administer::Status),
+            "prune-ghosts" => Ok(Administer::PruneGhosts),
             "nodes" => page().map(|(after, limit)| Administer::Nodes { after, limit }),
             "node-show" => Ok(Administer::ShowNode { node: self.node_name()? }),
             "remove" => Ok(Administer::Remove { node: self.node_name()?, force: self.force }),

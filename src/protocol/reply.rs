@@ -84,6 +84,9 @@ pub struct Reply {
     pub swarm_role: String,
     pub swarm_join_token: String,
     pub swarm_manager_addr: String,
+    /// Further managers, for a node that does not reach that one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swarm_other_managers: Vec<String>,
     pub overlay_type: String,
     pub overlay_payload: String,
     pub gluster_enabled: bool,
@@ -123,6 +126,9 @@ pub struct Reply {
     /// SHA-256 of the Swarm's root CA, as join tokens carry it: the Swarm that this reply speaks of.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub swarm_ca_digest: String,
+    /// How the Swarm's managers see this node, in Docker's word (`ready`, `down`); empty where nobody looked.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub swarm_seen: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -177,6 +183,7 @@ impl Default for Reply {
             swarm_role: String::new(),
             swarm_join_token: String::new(),
             swarm_manager_addr: String::new(),
+            swarm_other_managers: Vec::new(),
             overlay_type: String::new(),
             overlay_payload: String::new(),
             gluster_enabled: false,
@@ -195,6 +202,7 @@ impl Default for Reply {
             gluster_code: String::new(),
             counts: None,
             swarm_ca_digest: String::new(),
+            swarm_seen: String::new(),
             cluster_id: String::new(),
             node_id: String::new(),
             node_address: String::new(),

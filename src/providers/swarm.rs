@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::cluster::{NodeAddress, Role, Secret};
 
 mod answers;
 pub mod docker;
+mod large_packets;
 pub mod quorum;
 
 /// How this engine takes part in a Swarm.
@@ -47,6 +50,16 @@ pub struct Engine {
     pub cluster_id: Option<String>,
     /// Addresses of the managers, `IP:2377`.
     pub managers: Vec<String>,
+    /// Whom this node's certificate names. Looked for where the state is [`LocalState::Error`] alone: there Docker itself
+    /// says neither id nor role any more.
+    pub certified: Option<Certified>,
+}
+
+/// What a node's certificate in the Swarm says, whether or not it still holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certified {
+    pub swarm_node_id: String,
+    pub role: Role,
 }
 
 /// The digest of a Swarm's root CA: 50 characters of base 36, as in `SWMTKN-1-<digest>-<secret>`.
@@ -154,6 +167,8 @@ pub struct Member {
     /// How its manager is seen by the others; `None` for a member without a vote: a worker, and a manager whose join
     /// failed half-way. A demotion is done when this is gone, which is later than [`role`](Self::role) says so.
     pub reachability: Option<Reachability>,
+    /// When the managers last changed the entry. Of one that is down: it has been so since then at least.
+    pub updated_at: Option<Timestamp>,
 }
 
 impl Member {
@@ -216,6 +231,9 @@ pub enum SwarmError {
     /// refused).
     #[error("no manager answered; Docker may go on trying in the background")]
     ManagerUnreachable,
+    /// As [`Self::ManagerUnreachable`], and it was seen why.
+    #[error("the manager {manager} takes connections, and nothing comes back once a packet is large")]
+    LargePacketsLost { manager: String },
     #[error("the managers could not reach this host at the address that it advertises")]
     AdvertisedAddressUnreachable,
     #[error("the Swarm has no leader at the moment")]

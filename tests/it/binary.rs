@@ -7,6 +7,7 @@ mod administration;
 mod controller;
 mod docker;
 mod downgrade;
+mod exit_codes;
 mod idle;
 mod restoring;
 pub(crate) mod served;

@@ -5,6 +5,7 @@
 
 mod admission;
 mod concurrent;
+mod crash_points;
 mod demo;
 mod drift;
 mod empty_root;
@@ -102,8 +103,9 @@ impl Ended {
 
 /// A step by its first words, without addresses.
 fn in_short(step: &str) -> &str {
-    const STEPS: [&str; 7] = [
+    const STEPS: [&str; 8] = [
         "join the Swarm",
+        "give up the broken place",
         "make the directory",
         "mount `shared`",
         "take away the dead mount",

@@ -1,10 +1,14 @@
 //! Whole joins: the real loop on fake hosts against a real controller.
 
 mod converge;
+#[cfg(feature = "failpoints")]
+mod crash_points;
 mod degraded;
 mod drift;
 mod faults;
 mod heal;
+mod identity;
+mod partition;
 mod removed;
 mod storage;
 mod swarm;
@@ -78,6 +82,7 @@ async fn join(host: &Host) -> Result<Joined, JoinError> {
 fn names(steps: &[Step]) -> Vec<&'static str> {
     let name = |step: &Step| match step {
         Step::AbandonPendingJoin => "abandon",
+        Step::LeaveBrokenSwarm { .. } => "give-up",
         Step::JoinSwarm(_) => "join",
         Step::PrepareBrick { .. } => "prepare",
         Step::ResetBrick { .. } => "reset",

@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use clusterctl::clock::{Clock, SystemClock};
@@ -23,9 +23,12 @@ use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoic
 use clusterctl::controller::store::StoreOptions;
 use clusterctl::converge::observe::{Hands, ObserveError};
 use clusterctl::nodeagent::client::Link;
+use clusterctl::nodeagent::facts::RunningSystem;
 use clusterctl::nodeagent::history::Heard;
 use clusterctl::nodeagent::identity::NodeIdentity;
 use clusterctl::nodeagent::join::{Join, JoinError, Joined};
+use clusterctl::nodeagent::leave::{Leave, LeaveError};
+use clusterctl::nodeagent::membership::Membership;
 use clusterctl::pki::{Authority, Trust};
 use clusterctl::protocol::registration::{Facts, Identity, PROTOCOL, Registration};
 use clusterctl::providers::brick_records::BrickRecords;
@@ -120,6 +123,9 @@ pub(crate) struct Host {
     /// What it remembers of its controller.
     pub(crate) heard: Option<Heard>,
     pub(crate) facts: Facts,
+    pub(crate) running: RunningSystem,
+    /// What it remembers of its last join: its id in the Swarm.
+    recorded: Arc<Mutex<Option<String>>>,
     hands: Hands,
     master: MasterAddress,
     /// The CA of the world's controller, once there is one.
@@ -159,14 +165,30 @@ impl Host {
             role,
             token: None,
             facts: self.facts.clone(),
+            running: self.running.clone(),
             overlay: None,
+            recorded: self.recorded.lock().unwrap().clone(),
             engine,
             hands: self.hands.clone(),
             heard: self.heard.clone(),
             timeout,
             clock: Arc::new(SystemClock),
         };
-        join.run().await
+        let joined = join.run().await?;
+        *self.recorded.lock().unwrap() = Some(joined.swarm_node_id.clone());
+        Ok(joined)
+    }
+
+    /// Leaves as `node leave` does; `member` is what it remembers of its join.
+    pub(crate) async fn leave(&self, member: Option<Membership>) -> Result<Vec<String>, LeaveError> {
+        let leave = Leave {
+            link: self.link(),
+            identity: self.identity.clone(),
+            hostname: self.name.clone(),
+            member,
+            hands: self.hands.clone(),
+        };
+        leave.run().await
     }
 
     /// A registration by hand, to be changed and sent.
@@ -287,6 +309,11 @@ impl World {
                 identity: NodeIdentity::of_key(rcgen::KeyPair::generate().unwrap()),
                 heard: None,
                 facts: facts(),
+                running: RunningSystem {
+                    machine_id: format!("{n:032x}"),
+                    boot_id: format!("{n:08x}-0000-4000-8000-0"),
+                },
+                recorded: Arc::default(),
                 hands,
                 master,
                 authority: Arc::clone(&authority),
@@ -466,7 +493,13 @@ impl World {
 
     /// Waits until the volume serves with that many bricks and everybody on its access list.
     pub(crate) async fn volume_of(&self, bricks: usize) -> Volume {
-        let listed = self.hosts.iter().map(|host| host.address.to_string()).collect::<std::collections::BTreeSet<_>>();
+        let listed: Vec<usize> = (1..=self.hosts.len()).collect();
+        self.volume_of_listed(bricks, &listed).await
+    }
+
+    /// The same with these hosts, by their numbers, on its access list.
+    pub(crate) async fn volume_of_listed(&self, bricks: usize, listed: &[usize]) -> Volume {
+        let listed = listed.iter().map(|n| address(*n).to_string()).collect::<std::collections::BTreeSet<_>>();
         let as_wanted = |volume: &Volume| {
             let allow = volume.options.get("auth.allow").map(String::as_str).unwrap_or_default();
             let allowed: std::collections::BTreeSet<String> = allow.split(',').map(str::to_owned).collect();

@@ -9,10 +9,14 @@ use crate::config::Settings;
 use crate::protocol::registration::RawRequest;
 
 /// `clusterctl master status`.
-pub(super) async fn run(settings: &Settings, output: OutputFormat) -> Result<Outcome, Failure> {
-    let request = RawRequest { action: "status".to_owned(), ..RawRequest::default() };
+pub(super) async fn run(settings: &Settings, prune_ghosts: bool, output: OutputFormat) -> Result<Outcome, Failure> {
+    let request = |action: &str| RawRequest { action: action.to_owned(), ..RawRequest::default() };
     let access = Access::of(settings)?;
-    let mut status = access.ask(&request).await?;
+    let pruned = if prune_ghosts { Some(access.ask(&request("prune-ghosts")).await?["Pruned"].take()) } else { None };
+    let mut status = access.ask(&request("status")).await?;
+    if let Some(pruned) = pruned {
+        status["Pruned"] = pruned;
+    }
     // Of many nodes the status has the first ones alone.
     let rows = status["Nodes"].as_array().map_or(0, Vec::len);
     if status["NodesTotal"].as_u64().is_some_and(|total| total > rows as u64) {
@@ -86,21 +90,24 @@ fn nodes(status: &Value) -> Table {
     table
 }
 
-/// Members of the Swarm that nobody registered.
+/// Members of the Swarm that nobody registered, and those that are gone now.
 fn footnotes(status: &Value) -> String {
-    let strangers: Vec<String> = status["Unregistered"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|member| {
-            format!("{} ({}, {})", text(&member["Hostname"]), text(&member["SwarmNodeId"]), text(&member["Swarm"]))
-        })
-        .collect();
-    if strangers.is_empty() {
-        return String::new();
+    let rows = |name: &str, show: fn(&Value) -> String| {
+        status[name].as_array().into_iter().flatten().map(show).collect::<Vec<_>>().join(", ")
+    };
+    let named = |member: &Value| format!("{} ({})", text(&member["Hostname"]), text(&member["SwarmNodeId"]));
+    let strange = |member: &Value| {
+        format!("{} ({}, {})", text(&member["Hostname"]), text(&member["SwarmNodeId"]), text(&member["Swarm"]))
+    };
+    let (pruned, strangers) = (rows("Pruned", named), rows("Unregistered", strange));
+    let mut lines = String::new();
+    if !pruned.is_empty() {
+        lines.push_str(&format!("\ntaken off the Swarm's list: {pruned}\n"));
     }
-    format!(
-        "\nin the Swarm but not registered: {}\n(left over from an earlier join: `docker node rm ID`; joined by hand: `clusterctl node join` there)\n",
-        strangers.join(", ")
-    )
+    if !strangers.is_empty() {
+        lines.push_str(&format!(
+            "\nin the Swarm but not registered: {strangers}\n(left over from an earlier join: `clusterctl master status --prune-ghosts` once it is down for ten minutes; joined by hand: `clusterctl node join` there)\n"
+        ));
+    }
+    lines
 }

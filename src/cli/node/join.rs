@@ -1,9 +1,10 @@
 //! `node join`.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::link::{Given, link};
 use crate::cli::output::print;
@@ -11,8 +12,9 @@ use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, OutputFormat, explain, this_host};
 use crate::clock::SystemClock;
 use crate::cluster::OverlayConfig;
-use crate::config::Settings;
-use crate::converge::plan::Plan;
+use crate::config::{MasterAddress, MasterHost, Settings};
+use crate::converge::plan::{Finding, Plan};
+use crate::ipdetect::interfaces;
 use crate::nodeagent::facts::{self, gluster_ability};
 use crate::nodeagent::join::{Join, Joined};
 use crate::nodeagent::membership::{self, Membership, Turn};
@@ -35,10 +37,9 @@ pub(super) async fn run(
     let progress = Progress::new(&settings.common.log);
     let identity = this_host::identity(settings)?;
     let hostname = this_host::hostname(settings)?;
-    let address = this_host::address(settings.node.ip, "--ip")?;
-    let before = membership::load(&directory).unwrap_or_default();
-    let member = before.is_some();
-    let engine = if member { Some(this_host::inspect(hands.engine.as_ref(), progress).await?) } else { None };
+    let member = membership::load(&directory).unwrap_or_default();
+    let address = this_host::address_towards(settings.node.ip, "--ip", &preferred(&master, member.as_ref()))?;
+    let engine = if member.is_some() { Some(this_host::inspect(hands.engine.as_ref(), progress).await?) } else { None };
     let docker_version = match &engine {
         Some(engine) => engine.version.clone(),
         None => this_host::docker_version(hands.engine.as_ref(), progress).await?,
@@ -53,9 +54,11 @@ pub(super) async fn run(
         token: given.map(|given| given.token),
         overlay: own_overlay(settings),
         facts: facts::gather(&docker_version, gluster_ability(), opted_out),
+        running: facts::running_system(),
+        recorded: member.as_ref().map(|member| member.swarm_node_id.clone()).filter(|id| !id.is_empty()),
         engine,
         hands,
-        heard: before.and_then(|before| before.heard()),
+        heard: member.and_then(|member| member.heard()),
         timeout: settings.node.timeout,
         clock: Arc::new(SystemClock),
     };
@@ -68,6 +71,17 @@ pub(super) async fn run(
     step.done();
     remember(&directory, &join, &joined)?;
     show(&join, &joined, output)
+}
+
+/// The address that this host is registered with, then the one that the master sees it at, where that is known without
+/// asking anybody.
+fn preferred(master: &MasterAddress, member: Option<&Membership>) -> Vec<Ipv4Addr> {
+    let registered = member.and_then(|member| member.address.parse().ok());
+    let source = match master.host {
+        MasterHost::Ip(address) => interfaces::source_towards(address),
+        MasterHost::Name(_) => None,
+    };
+    registered.into_iter().chain(source).collect()
 }
 
 /// This host's own overlay settings, where it has any: they go before the master's.
@@ -101,6 +115,7 @@ fn remember(directory: &Path, join: &Join, joined: &Joined) -> Result<(), Failur
         hostname: join.hostname.to_string(),
         address: join.address.to_string(),
         role: joined.role.clone(),
+        swarm_node_id: joined.swarm_node_id.clone(),
         volume: joined.volume.clone(),
         mount: joined.mount.clone(),
         brick: joined.brick.clone(),
@@ -127,8 +142,13 @@ fn show(join: &Join, joined: &Joined, output: OutputFormat) -> Result<Outcome, F
             text.push_str(&format!("; the volume `{}` is at {}", joined.volume, joined.mount));
         }
         text.push('\n');
+        for finding in &joined.findings {
+            text.push_str(&format!("note: {finding}\n"));
+        }
         print(&text)?;
     }
+    let finding = |finding: &Finding| json!({ "finding": finding.word(), "message": finding.to_string() });
+    let findings: Vec<Value> = joined.findings.iter().map(finding).collect();
     let reason = if steps.is_empty() { "nothing-to-do" } else { "converged" };
     Ok(Outcome::done(reason).body(json!({
         "hostname": join.hostname,
@@ -140,6 +160,7 @@ fn show(join: &Join, joined: &Joined, output: OutputFormat) -> Result<Outcome, F
         "mount": joined.mount,
         "brick": joined.brick,
         "done": steps,
+        "findings": findings,
     })))
 }
 

@@ -11,6 +11,7 @@ use super::{FrontDoor, Outcome, listings, unknown_node};
 use crate::cluster::{Hostname, KeyFingerprint, NodeId, Role, ShortId};
 use crate::controller::certificates::{CertificateIssuer, RotationError};
 use crate::controller::command::{Command, Decision};
+use crate::controller::ghosts::ghosts;
 use crate::controller::listener::ListenerMonitor;
 use crate::controller::overview::{self, Members, Surroundings};
 use crate::controller::removal::{self, MemberTarget};
@@ -19,6 +20,7 @@ use crate::controller::store::Committed;
 use crate::controller::tokens::{MAX_LIFETIME, new_token};
 use crate::protocol::registration::{Administer, Grant, NodeName};
 use crate::protocol::reply::{ErrorReply, Status};
+use crate::providers::swarm::{Member, SwarmError};
 
 /// What could not be done.
 pub(super) type Answer = Result<Value, Outcome>;
@@ -28,6 +30,7 @@ impl FrontDoor {
     pub(super) async fn administer(&self, action: Administer, by: &str) -> Outcome {
         let answer = match action {
             Administer::Status => Ok(self.overview().await),
+            Administer::PruneGhosts => self.prune_ghosts(by).await,
             Administer::Nodes { after, limit } => Ok(self.nodes(&after, limit).await),
             Administer::ShowNode { node } => self.show_node(&node).await,
             Administer::Remove { node, force } => return self.remove(&node, force, by).await,
@@ -101,6 +104,31 @@ impl FrontDoor {
             "NodesRefused": limits.nodes,
         });
         value
+    }
+
+    /// Takes the entries off the Swarm's list that stand for no node. Docker itself refuses one that is not down.
+    async fn prune_ghosts(&self, by: &str) -> Answer {
+        let failed = |error: SwarmError| {
+            let hint = "see `docker node ls` on the master's host; nothing else was changed";
+            Outcome::error(ErrorReply::new("swarm-unavailable", error.to_string(), hint))
+        };
+        let (members, now) = (self.engine.members().await.map_err(failed)?, self.clock.now());
+        let found: Vec<Member> = self.store.read(|state| {
+            let nodes: Vec<&NodeRecord> = state.nodes().collect();
+            ghosts(&nodes, &members, now).into_iter().cloned().collect()
+        });
+        let mut pruned = Vec::new();
+        for ghost in found {
+            self.engine.remove_member(&ghost.swarm_node_id, false).await.map_err(failed)?;
+            tracing::info!(
+                hostname = ghost.hostname,
+                swarm_node = ghost.swarm_node_id,
+                by,
+                "an entry of the Swarm that stood for no node is gone"
+            );
+            pruned.push(json!({ "SwarmNodeId": ghost.swarm_node_id, "Hostname": ghost.hostname }));
+        }
+        Ok(json!({ "Status": "ready", "Pruned": pruned }))
     }
 
     async fn nodes(&self, after: &str, limit: u32) -> Value {

@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::cluster::NodeId;
+use crate::controller::clones::Boots;
 use crate::controller::overview::Seen;
 
 /// Bounded by the nodes on record, and the requests.
@@ -13,6 +15,8 @@ pub struct Memory {
     /// A digest of the last line logged for each node, so that only changes are logged.
     said: Mutex<HashMap<NodeId, u64>>,
     seen: Mutex<HashMap<NodeId, Seen>>,
+    /// From which boots nodes on record were heard.
+    boots: Mutex<HashMap<NodeId, Boots>>,
     /// The nodes that wait for an administrator with a reply held back: one each.
     waiting: Mutex<HashSet<NodeId>>,
     /// Held by the one that puts on record that the gate is open.
@@ -43,20 +47,26 @@ impl Memory {
         lock(&self.seen).insert(id.clone(), seen);
     }
 
+    /// Notes from which boot a node on record was heard; says whether two hosts share its key.
+    pub(super) fn hears_boot(&self, id: &NodeId, boot_id: &str, now: Duration) -> bool {
+        lock(&self.boots).entry(id.clone()).or_default().hears(boot_id, now)
+    }
+
     /// When nodes were last heard. Nobody is noted while this is held: look, and let go.
     pub(super) fn seen(&self) -> MutexGuard<'_, HashMap<NodeId, Seen>> {
         lock(&self.seen)
     }
 
-    /// How many nodes' last lines are remembered, how many nodes' last words, and how many nodes wait for an
-    /// administrator.
-    pub(super) fn sizes(&self) -> [usize; 3] {
-        [lock(&self.said).len(), lock(&self.seen).len(), lock(&self.waiting).len()]
+    /// How many nodes' last lines are remembered, how many nodes' last words, how many nodes' boots, and how many nodes
+    /// wait for an administrator.
+    pub(super) fn sizes(&self) -> [usize; 4] {
+        [lock(&self.said).len(), lock(&self.seen).len(), lock(&self.boots).len(), lock(&self.waiting).len()]
     }
 
     pub(super) fn forget(&self, id: &NodeId) {
         lock(&self.said).remove(id);
         lock(&self.seen).remove(id);
+        lock(&self.boots).remove(id);
     }
 
     /// A place for a reply that is held back until an administrator has decided, unless the node has one already.

@@ -27,7 +27,10 @@ impl FrontDoor {
             Ok(Standing::Stranger(_)) => return Outcome::error(unknown_node(who.hostname.as_str())),
             Err(outcome) => return outcome,
         };
+        let mut was_member = None;
         if let Some((report, more)) = report {
+            let known = self.store.read(|state| state.node(&id).map(|node| node.report.swarm_node_id.clone()));
+            was_member = known.filter(|known| !known.is_empty() && *known == report.swarm_node_id && wait_ms == 0);
             let changed =
                 self.store.read(|state| state.node(&id).is_some_and(|node| node.report != report || node.more != more));
             if changed {
@@ -57,6 +60,10 @@ impl FrontDoor {
                 reply.swarm_join_token.clear();
                 reply.overlay_type.clear();
                 reply.overlay_payload.clear();
+                // One that has only just joined is not looked up: that would keep it waiting, and it was heard.
+                if let Some(swarm_node_id) = was_member {
+                    reply.swarm_seen = self.swarm.sees(&swarm_node_id).await;
+                }
                 Outcome::Reply(reply)
             }
             other => other,

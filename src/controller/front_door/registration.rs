@@ -5,6 +5,7 @@
 //! registration is judged again.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -192,6 +193,9 @@ impl FrontDoor {
         let id = node.id.clone();
         let unchanged = self.store.read(|state| state.is_registered_as(&node, key));
         let brick = self.store.read(|state| state.node(&id).is_some_and(|node| node.storage == StorageRole::Brick));
+        if unchanged && registration.wait_ms == 0 {
+            self.look_up_member(&id);
+        }
         if unchanged && registration.wait_ms == 0 && brick {
             // Who joins again may do so because something broke: also bricks are looked at, while the node goes on.
             self.look_again.store(true, Ordering::Relaxed);
@@ -248,6 +252,17 @@ impl FrontDoor {
             }
             other => other,
         })
+    }
+
+    /// A member that joins again will ask how the managers see it: by then they have said so.
+    fn look_up_member(&self, id: &NodeId) {
+        let (swarm, id) = (
+            Arc::clone(&self.swarm),
+            self.store.read(|state| state.node(id).map(|node| node.report.swarm_node_id.clone())),
+        );
+        if let Some(swarm_node_id) = id.filter(|id| !id.is_empty()) {
+            tokio::spawn(async move { swarm.sees(&swarm_node_id).await });
+        }
     }
 
     /// A brick is known by its host's address: neither may the address change under it, nor may another host take the

@@ -14,8 +14,9 @@ use crate::controller::state::{ClusterState, MAX_ADMINS, MAX_REQUESTS, MAX_TOKEN
 pub(super) struct Tables<'a> {
     pub(super) state: &'a ClusterState,
     pub(super) max_nodes: u32,
-    /// What the front door remembers: nodes' last lines, nodes' last words, nodes that wait for an administrator.
-    pub(super) memory: [usize; 3],
+    /// What the front door remembers: nodes' last lines, nodes' last words, nodes' boots, nodes that wait for an
+    /// administrator.
+    pub(super) memory: [usize; 4],
     pub(super) limits: LimitTables,
     pub(super) authorities: Option<&'a AuthoritiesView>,
 }
@@ -23,7 +24,7 @@ pub(super) struct Tables<'a> {
 impl Tables<'_> {
     pub(super) fn show(&self) -> Value {
         let (nodes, max) = (self.state.counts().total() as usize, self.max_nodes as usize);
-        let [said, seen, waiting] = self.memory;
+        let [said, seen, boots, waiting] = self.memory;
         let certificates = self.authorities.map_or((0, 0), |view| (view.verified, view.max_verified));
         let row = |(size, max): (usize, usize)| json!({ "Size": size, "Max": max });
         json!({
@@ -35,6 +36,7 @@ impl Tables<'_> {
             // Of nodes on record alone, and forgotten with them.
             "NodesAnswered": row((said, max)),
             "NodesHeard": row((seen, max)),
+            "NodesBooted": row((boots, max)),
             "WaitingForApproval": row((waiting, MAX_REQUESTS)),
             "AddressRates": row((self.limits.requests, 2 * TABLE)),
             "NodeRates": row((self.limits.node_requests, 2 * TABLE)),

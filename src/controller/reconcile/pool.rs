@@ -6,6 +6,7 @@
 use super::Reconcile;
 use crate::controller::command::{Command, StorageIntent, StorageRecord};
 use crate::controller::storage_plan::{StorageStep, Wanted};
+use crate::failpoint;
 use crate::providers::gluster::{Brick, BrickStatus, GlusterError, Peer, Volume, VolumeStatus};
 
 impl Reconcile {
@@ -36,22 +37,30 @@ impl Reconcile {
         match step {
             StorageStep::Probe(address) => {
                 tracing::info!(%address, "storage: taking the host into the GlusterFS pool");
-                self.pool.probe(*address).await
+                point("J11").await?;
+                self.pool.probe(*address).await?;
+                point("J11").await
             }
             StorageStep::Create(volume) => {
                 let bricks = texts(&volume.bricks);
                 self.intend(&wanted.volume, &bricks, false).await?;
                 tracing::info!(volume = %name, replica = volume.replica, bricks = bricks.join(","), "storage: creating the volume");
-                self.pool.create(volume).await
+                point("J12").await?;
+                self.pool.create(volume).await?;
+                point("J12").await
             }
             StorageStep::Allow { value } => {
                 tracing::info!(volume = %name, allow = value, "storage: setting who may mount the volume");
-                self.pool.set_option(name, "auth.allow", value).await
+                point("J14").await?;
+                self.pool.set_option(name, "auth.allow", value).await?;
+                point("J14").await
             }
             StorageStep::Start { force } => {
                 let why = if *force { "restarting brick processes that are down" } else { "starting the volume" };
                 tracing::info!(volume = %name, "storage: {why}");
-                self.pool.start(name, *force).await
+                point("J13").await?;
+                self.pool.start(name, *force).await?;
+                point("J13").await
             }
             StorageStep::AddBricks { replica, bricks, force } => {
                 let texts = texts(bricks);
@@ -83,6 +92,13 @@ impl Reconcile {
             message: error.to_string(),
         })
     }
+}
+
+/// A point at which GlusterFS fails, if a test wants it to.
+async fn point(point: &'static str) -> Result<(), GlusterError> {
+    let failed =
+        |error: std::io::Error| GlusterError::Refused { command: point.to_owned(), message: error.to_string() };
+    failpoint::pass(point).await.map_err(failed)
 }
 
 fn texts(bricks: &[Brick]) -> Vec<String> {

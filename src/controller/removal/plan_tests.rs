@@ -26,6 +26,7 @@ fn node(id: &str, hostname: &str, reachability: Option<Reachability>) -> Member 
         address: if id == OTHER { "10.0.0.2" } else { "10.0.0.9" }.to_owned(),
         leader: id == OWN,
         reachability,
+        updated_at: None,
     }
 }
 

@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
-use super::{CaDigest, Engine, JoinTokens, LocalState, Member, Reachability, SwarmError};
+use super::{CaDigest, Certified, Engine, JoinTokens, LocalState, Member, Reachability, SwarmError};
 use crate::cluster::{Role, Secret};
 
 /// An error text longer than this is cut: it goes to logs and to an operator.
@@ -161,7 +163,35 @@ pub(crate) fn engine(info: &Value, root_ca: Option<&[u8]>) -> Result<Engine, Swa
         ca_digest,
         cluster_id: Some(text(cluster, "ID")).filter(|id| !id.is_empty()),
         managers,
+        certified: None,
     })
+}
+
+/// Reads whom a node's certificate names, out of the first certificate in `swarm-node.crt` (PEM). Its subject has the
+/// node's id as its common name and the role as its unit; they come after the issuer's, and nothing like them follows.
+///
+/// ```text
+/// Issuer: CN = swarm-ca
+/// Subject: O = 3jufe..., OU = swarm-worker, CN = 7qcv...
+/// ```
+pub(crate) fn certified(pem: &[u8]) -> Option<Certified> {
+    const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
+    const UNIT: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x0b];
+    let certificate = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let role = match last_named(&certificate, &UNIT)? {
+        "swarm-manager" => Role::Manager,
+        "swarm-worker" => Role::Worker,
+        _ => return None,
+    };
+    Some(Certified { swarm_node_id: last_named(&certificate, &COMMON_NAME)?.to_owned(), role })
+}
+
+/// The short text after the last occurrence of a name's identifier.
+fn last_named<'a>(der: &'a [u8], identifier: &[u8]) -> Option<&'a str> {
+    let at = der.windows(identifier.len()).rposition(|window| window == identifier)?;
+    // A tag for the kind of text, a length of one byte, the text.
+    let [_, length, rest @ ..] = der.get(at + identifier.len()..)? else { return None };
+    std::str::from_utf8(rest.get(..usize::from(*length))?).ok()
 }
 
 /// Reads the tokens out of `GET /swarm`: `{"JoinTokens":{"Worker":"SWMTKN-1-...","Manager":"SWMTKN-1-..."}}`.
@@ -177,7 +207,8 @@ pub(crate) fn join_tokens(swarm: &Value) -> Result<JoinTokens, SwarmError> {
 /// Reads `GET /nodes`, in the order of host names. An entry without an id or a known role is left out.
 ///
 /// ```text
-/// [{"ID":"wdax...","Spec":{"Role":"manager","Availability":"active"},"Description":{"Hostname":"h1"},
+/// [{"ID":"wdax...","UpdatedAt":"2026-01-02T03:04:05.678901234Z","Spec":{"Role":"manager","Availability":"active"},
+///   "Description":{"Hostname":"h1"},
 ///   "Status":{"State":"ready","Addr":"10.0.0.1"},"ManagerStatus":{"Leader":true,"Reachability":"reachable"}}]
 /// ```
 pub(crate) fn members(nodes: &Value) -> Result<Vec<Member>, SwarmError> {
@@ -202,6 +233,7 @@ fn member(node: &Value) -> Option<Member> {
         address: text(part("Status"), "Addr"),
         leader: part("ManagerStatus").get("Leader").and_then(Value::as_bool).unwrap_or(false),
         reachability,
+        updated_at: text(node, "UpdatedAt").parse().ok(),
     })
 }
 

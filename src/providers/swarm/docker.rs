@@ -22,7 +22,8 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
 
 use super::answers::{self, Call};
-use super::{Availability, Engine, Join, JoinTokens, Member, SwarmEngine, SwarmError};
+use super::large_packets;
+use super::{Availability, Engine, Join, JoinTokens, LocalState, Member, SwarmEngine, SwarmError};
 use crate::cluster::{NodeAddress, Role};
 
 /// The port that managers listen on.
@@ -31,8 +32,11 @@ const LISTEN: &str = "0.0.0.0:2377";
 /// Where the root CA's certificate lies below Docker's data directory.
 const ROOT_CA: &str = "swarm/certificates/swarm-root-ca.crt";
 
-/// A root CA certificate has some 550 bytes, twice that while it is rotated.
-const MAX_ROOT_CA: u64 = 64 * 1024;
+/// Where this node's own certificate lies, with the root CA's behind it.
+const OWN_CERTIFICATE: &str = "swarm/certificates/swarm-node.crt";
+
+/// A root CA certificate has some 550 bytes, twice that while it is rotated; a node's some 800.
+const MAX_CERTIFICATE: u64 = 64 * 1024;
 
 /// bollard's own time-out, in seconds: longer than any deadline of ours, which come first.
 const BACKSTOP: u64 = 120;
@@ -143,20 +147,20 @@ impl DockerEngine {
         }
     }
 
-    /// The root CA's certificate, which Docker lets root read; `None` outside a Swarm. One that is there and cannot be
-    /// read is an error, or a member would be taken for a stranger.
-    fn root_ca(&self, root_dir: &str) -> Result<Option<Vec<u8>>, SwarmError> {
-        let path = self.root.join(root_dir.trim_start_matches('/')).join(ROOT_CA);
+    /// The root CA's certificate, or this node's, which Docker lets root read; `None` outside a Swarm. One that is there
+    /// and cannot be read is an error, or a member would be taken for a stranger.
+    fn certificate(&self, root_dir: &str, name: &str) -> Result<Option<Vec<u8>>, SwarmError> {
+        let path = self.root.join(root_dir.trim_start_matches('/')).join(name);
         let read = || {
             let mut pem = Vec::new();
-            std::fs::File::open(&path)?.take(MAX_ROOT_CA).read_to_end(&mut pem).map(|_| pem)
+            std::fs::File::open(&path)?.take(MAX_CERTIFICATE).read_to_end(&mut pem).map(|_| pem)
         };
         match read() {
             Ok(pem) => Ok(Some(pem)),
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(SwarmError::Refused {
                 call: "info",
-                message: format!("the Swarm's root certificate {} cannot be read: {source}", path.display()),
+                message: format!("the Swarm's certificate {} cannot be read: {source}", path.display()),
             }),
         }
     }
@@ -220,8 +224,14 @@ impl SwarmEngine for DockerEngine {
     async fn inspect(&self) -> Result<Engine, SwarmError> {
         let docker = self.client()?;
         let info = self.read(Call::Info, docker.info()).await?;
-        let root_ca = answers::root_dir(&info).map_or(Ok(None), |dir| self.root_ca(dir))?;
-        answers::engine(&info, root_ca.as_deref())
+        let dir = answers::root_dir(&info);
+        let root_ca = dir.map_or(Ok(None), |dir| self.certificate(dir, ROOT_CA))?;
+        let mut engine = answers::engine(&info, root_ca.as_deref())?;
+        if engine.state == LocalState::Error {
+            let own = dir.map_or(Ok(None), |dir| self.certificate(dir, OWN_CERTIFICATE))?;
+            engine.certified = own.as_deref().and_then(answers::certified);
+        }
+        Ok(engine)
     }
 
     async fn init(&self, advertise: NodeAddress) -> Result<(), SwarmError> {
@@ -243,7 +253,13 @@ impl SwarmEngine for DockerEngine {
             ..Default::default()
         };
         let docker = self.client()?;
-        self.call(Call::Join, docker.join_swarm(request)).await
+        let joined = self.call(Call::Join, docker.join_swarm(request)).await;
+        match (joined, join.managers.first()) {
+            (Err(SwarmError::ManagerUnreachable), Some(manager)) if large_packets::are_lost_to(manager).await => {
+                Err(SwarmError::LargePacketsLost { manager: manager.clone() })
+            }
+            (joined, _) => joined,
+        }
     }
 
     async fn leave(&self, force: bool) -> Result<(), SwarmError> {

@@ -58,6 +58,7 @@ mod tests {
                 'x' => Some(Reachability::Unreachable),
                 _ => None,
             },
+            updated_at: None,
         };
         letters.chars().enumerate().map(member).collect()
     }

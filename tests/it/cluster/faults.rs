@@ -5,7 +5,7 @@ use super::concurrent::{join_beside, said, wait_until_all_said};
 use super::{Cluster, MOUNT, PATIENCE};
 use crate::lab::{usable, wait_for};
 
-/// Three hosts, each with a brick; h1 is the master. Covers FAULTS G16.
+/// N2, N9, G16: three hosts, each with a brick; h1 is the master.
 #[test]
 fn lab_faults_are_waited_out() {
     if !usable("lab_faults_are_waited_out") {

@@ -3,7 +3,7 @@
 use super::{BRICK, Cluster, MOUNT, PATIENCE};
 use crate::lab::{usable, wait_for};
 
-/// A master and two hosts that get in the way of joining in one manner after the other. Covers T24 and FAULTS G9
+/// A master and two hosts that get in the way of joining in one manner after the other. Covers T24 and FAULTS N4, N6, G9
 /// and G13.
 #[test]
 fn lab_what_belongs_to_others_is_left_alone() {

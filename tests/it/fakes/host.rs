@@ -47,6 +47,8 @@ struct State {
     mounts: BTreeMap<MountPoint, Mounted>,
     at_boot: BTreeMap<MountPoint, GlusterMount>,
     bricks: BTreeSet<BrickPath>,
+    /// The address that it has now, if it has changed.
+    moved_to: Option<NodeAddress>,
 }
 
 /// One host beside its Docker. Clones are the same host.
@@ -126,6 +128,11 @@ impl FakeHost {
         self.lock().at_boot.get(point).cloned()
     }
 
+    /// Gives the host another address; its bricks and its Docker go by the old one.
+    pub(crate) fn move_to(&self, address: NodeAddress) {
+        self.lock().moved_to = Some(address);
+    }
+
     /// Makes a brick's directory by hand.
     pub(crate) fn make_brick(&self, path: &BrickPath) {
         self.lock().bricks.insert(path.clone());
@@ -165,7 +172,8 @@ impl FakeHost {
 
     fn mount(&self, mount: &GlusterMount) -> Result<(), String> {
         let mut servers = mount.servers.iter().filter_map(|server| NodeAddress::parse(server).ok());
-        let serves = |server: NodeAddress| self.gluster.lets_mount(server, &mount.volume, self.me);
+        let from = self.lock().moved_to.unwrap_or(self.me);
+        let serves = |server: NodeAddress| self.gluster.lets_mount(server, &mount.volume, from);
         if !servers.any(serves) {
             return Err("Mount failed. Check the log file for more details.".to_owned());
         }

@@ -109,6 +109,14 @@ impl FakeEngine {
         id
     }
 
+    /// Has the managers have changed nothing about any entry for so long.
+    pub(crate) fn age_entries(&self, by: jiff::SignedDuration) {
+        let mut world = self.world.world();
+        for node in world.swarms.iter_mut().flat_map(|swarm| &mut swarm.members) {
+            node.updated_at -= by;
+        }
+    }
+
     /// Gives this engine's part in its Swarm so many running tasks; stubborn ones do not end when it is drained.
     pub(crate) fn run_tasks(&self, running: usize, stubborn: bool) {
         let mut world = self.world.world();

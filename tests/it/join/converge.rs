@@ -45,7 +45,7 @@ async fn cluster(count: usize, seed: u64, controller_first: bool) {
     assert_at_rest(&world).await;
 }
 
-/// S2-13, S2-65 to S2-68, S2-72 to S2-76: one command per host, whatever the number and order of the hosts.
+/// S2-13, S2-65 to S2-68, S2-72 to S2-76, N3: one command per host, whatever the number and order of the hosts.
 #[tokio::test]
 async fn every_number_of_hosts_converges() {
     let mut clusters = JoinSet::new();

@@ -2,7 +2,9 @@
 
 use clusterctl::converge::apply::{StepCause, StepError};
 use clusterctl::converge::plan::Refusal;
+use clusterctl::nodeagent::leave::LeaveError;
 use clusterctl::providers::swarm::{self, LocalState, SwarmEngine, SwarmError};
+use serde_json::json;
 
 use super::*;
 use crate::fakes::swarm::Failure;
@@ -19,7 +21,7 @@ async fn refused(host: &Host, role: Option<Role>, expected: impl Fn(&Refusal) ->
     assert_eq!(host.mutations(), before);
 }
 
-/// S2-65: the token that the controller remembers may have been rotated since.
+/// N9, S2-65: the token that the controller remembers may have been rotated since.
 #[tokio::test]
 async fn a_rotated_token_is_asked_for_again() {
     let world = swarm_only(3).await;
@@ -71,7 +73,7 @@ async fn a_pending_join_is_abandoned() {
     world.check_invariants().await;
 }
 
-/// T24: a host in another Swarm stays there.
+/// N4, T24: a host in another Swarm stays there.
 #[tokio::test]
 async fn a_foreign_swarm_is_refused() {
     let world = swarm_only(2).await;
@@ -90,15 +92,70 @@ async fn another_role_is_refused() {
     refused(host, Some(Role::Manager), |refusal| matches!(refusal, Refusal::OtherRole { .. })).await;
 }
 
-/// A Swarm that is locked or broken is named and left alone.
+/// N6, N7: a Swarm that is locked is named and left alone, and so is a manager that is broken.
 #[tokio::test]
 async fn a_locked_or_broken_swarm_is_refused() {
-    let world = swarm_only(3).await;
-    join_all(&world).await;
+    let world = swarm_only(4).await;
+    for host in &world.hosts[1..] {
+        host.join(Some(Role::Manager), DEADLINE).await.unwrap();
+    }
     world.hosts[1].engine.lock();
     refused(&world.hosts[1], None, |refusal| matches!(refusal, Refusal::SwarmLocked)).await;
     world.hosts[2].engine.break_with("certificate expired");
     refused(&world.hosts[2], None, |refusal| matches!(refusal, Refusal::SwarmBroken(_))).await;
+}
+
+/// N7, N11: a worker whose certificate is over takes a new place, and the old entry is named until it is pruned.
+#[tokio::test]
+async fn a_broken_worker_joins_again() {
+    let world = swarm_only(2).await;
+    join_all(&world).await;
+    let host = &world.hosts[1];
+    host.engine.break_with("remote error: tls: expired certificate");
+    assert_eq!(names(&join(host).await.unwrap().done), ["give-up", "join"]);
+    world.check_invariants().await;
+    assert_at_rest(&world).await;
+
+    let unregistered = async || world.status().await["UnregisteredTotal"].clone();
+    let prune = async || world.ask_locally(&json!({"Action": "prune-ghosts"})).await["Pruned"].clone();
+    assert_eq!((unregistered().await, prune().await), (1.into(), json!([])), "it may come back yet");
+    host.engine.age_entries(jiff::SignedDuration::from_mins(11));
+    assert_eq!(prune().await[0]["Hostname"], "h2");
+    assert_eq!((unregistered().await, prune().await), (0.into(), json!([])));
+    world.check_invariants().await;
+}
+
+/// N5: a manager that does not answer is not the only one.
+#[tokio::test]
+async fn another_manager_is_tried() {
+    let mut world = swarm_only(4).await;
+    for host in &world.hosts[1..3] {
+        host.join(Some(Role::Manager), DEADLINE).await.unwrap();
+    }
+    // The controller has just looked at the Swarm, and goes by that for some seconds.
+    world.restart().await;
+    join(&world.hosts[1]).await.unwrap();
+    world.hosts[0].engine.set_connected(false);
+    // There is no other try where there is no time for Docker's 20 s.
+    let joined = world.hosts[3].join(None, 3 * DEADLINE).await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(names(&joined.done), ["abandon", "join"]);
+    let Some(Step::JoinSwarm(last)) = joined.done.last() else { panic!("{joined:?}") };
+    assert_ne!(last.managers[0], "10.0.0.1:2377");
+    world.hosts[0].engine.set_connected(true);
+    world.check_invariants().await;
+}
+
+/// R4: a host that is registered, and in another Swarm, leaves neither.
+#[tokio::test]
+async fn a_foreign_swarm_is_not_left() {
+    let world = swarm_only(2).await;
+    let host = &world.hosts[1];
+    host.engine.init(host.address).await.unwrap();
+    join(host).await.unwrap_err();
+    let before = host.mutations();
+    let error = host.leave(None).await.unwrap_err();
+    assert!(matches!(error, LeaveError::ForeignSwarm(_)), "{error:?}");
+    assert_eq!((host.mutations(), host.engine.members().await.unwrap().len()), (before, 1));
 }
 
 /// While the Swarm has no leader the shared volume goes on, and the Swarm is joined when it is back.

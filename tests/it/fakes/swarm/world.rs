@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use clusterctl::clock::{Clock, SystemClock};
 use clusterctl::cluster::{NodeAddress, Role, Secret};
 use clusterctl::providers::swarm::{
-    Availability, CaDigest, Engine, Join, JoinTokens, LocalState, Member, Reachability, SwarmError,
+    Availability, CaDigest, Certified, Engine, Join, JoinTokens, LocalState, Member, Reachability, SwarmError,
 };
+
+use jiff::Timestamp;
 
 use super::Failure;
 
@@ -86,6 +89,8 @@ pub(super) struct Node {
     pub(super) raft: Raft,
     pub(super) availability: Availability,
     pub(super) tasks: Tasks,
+    /// When the managers last changed the entry; they note here that it was made, and not that it is down.
+    pub(super) updated_at: Timestamp,
 }
 
 /// Whether a node is in the managers' raft. A demotion takes it out a moment later: here, after one look.
@@ -116,6 +121,7 @@ impl Node {
             raft: if votes { Raft::Inside } else { Raft::Outside },
             availability: Availability::Active,
             tasks: Tasks::default(),
+            updated_at: SystemClock.now(),
         }
     }
 
@@ -318,6 +324,7 @@ impl World {
             ca_digest: None,
             cluster_id: None,
             managers: Vec::new(),
+            certified: None,
         };
         if let Some(swarm) = engine.part.swarm() {
             view.ca_digest = Some(CaDigest::of_certificate(self.swarms[swarm].ca.as_bytes()));
@@ -335,9 +342,11 @@ impl World {
                 view.node_address = engine.address.to_string();
                 view.error = LOCKED.to_owned();
             }
-            Part::Broken { id, error, .. } => {
+            Part::Broken { swarm, id, error } => {
                 view.state = LocalState::Error;
                 view.swarm_node_id.clone_from(id);
+                let role = swarm.and_then(|swarm| self.role_of(swarm, id));
+                view.certified = role.map(|role| Certified { swarm_node_id: id.clone(), role });
                 view.error.clone_from(error);
             }
             Part::Member { swarm, id } => {
@@ -380,6 +389,7 @@ impl World {
                 reachability: node
                     .votes()
                     .then(|| if self.alive(swarm, node) { Reachability::Reachable } else { Reachability::Unreachable }),
+                updated_at: Some(node.updated_at),
             })
             .collect();
         members.sort_by(|a, b| (&a.hostname, &a.swarm_node_id).cmp(&(&b.hostname, &b.swarm_node_id)));
