@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// they have opened each second since then.
 pub(crate) fn strangers(address: &str) {
     rustix::process::nice(19).unwrap();
-    let strangers = allowed();
+    let strangers = allowed(STRANGERS);
     let flood = Flood::start(address.parse().unwrap(), strangers);
     let begun = Instant::now();
     while !flood.stands() {

@@ -165,7 +165,7 @@ fn drive<A: Future<Output = ()> + 'static>(
     agent: impl Fn(usize) -> A,
     meanwhile: impl Future<Output = ()>,
 ) {
-    let allowed = strangers::allowed();
+    let allowed = strangers::allowed(agents);
     assert!(allowed >= agents, "the limit on open files carries {allowed} agents");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();

@@ -55,17 +55,17 @@ const MANNERS: [Manner; 6] = [
     Manner::Reset,
 ];
 
-/// How many of them this process may open connections for at the same time. Raises the soft limit on open files.
-pub(crate) fn allowed() -> usize {
+/// For how many of so many this process may open connections at the same time. Raises the soft limit on open files.
+pub(crate) fn allowed(strangers: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = STRANGERS as u64 + OTHER_FILES;
+    let wanted = strangers as u64 + OTHER_FILES;
     let most = maximum.unwrap_or(wanted);
     if current.is_some_and(|current| current < wanted) {
         // What could not be raised is fewer strangers, which the caller says.
         setrlimit(Resource::Nofile, Rlimit { current: Some(most.min(wanted)), maximum }).ok();
     }
     let holds = getrlimit(Resource::Nofile).current.unwrap_or(wanted).min(wanted);
-    usize::try_from(holds.saturating_sub(OTHER_FILES)).unwrap_or(STRANGERS)
+    usize::try_from(holds.saturating_sub(OTHER_FILES)).unwrap_or(strangers)
 }
 
 /// A flood under way; it ends when this is dropped.

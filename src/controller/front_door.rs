@@ -124,12 +124,17 @@ impl Handler for FrontDoor {
         if let Peer::Tls { .. } = peer {
             self.stamp(&mut outcome);
         }
-        let bytes = match &outcome {
-            Outcome::Reply(reply) => serde_json::to_vec(reply),
-            Outcome::Error(error) => serde_json::to_vec(error),
-            Outcome::Value(value) => serde_json::to_vec(value),
+        // Most replies fit, with the end of the line.
+        let mut bytes = Vec::with_capacity(1024);
+        let written = match &outcome {
+            Outcome::Reply(reply) => serde_json::to_writer(&mut bytes, reply),
+            Outcome::Error(error) => serde_json::to_writer(&mut bytes, error),
+            Outcome::Value(value) => serde_json::to_writer(&mut bytes, value),
         };
-        bytes.unwrap_or_else(|_| br#"{"Status":"error","Code":"internal-error","Message":"the reply could not be written","Hint":"see the controller's log"}"#.to_vec())
+        match written {
+            Ok(()) => bytes,
+            Err(_) => br#"{"Status":"error","Code":"internal-error","Message":"the reply could not be written","Hint":"see the controller's log"}"#.to_vec(),
+        }
     }
 }
 

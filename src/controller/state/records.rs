@@ -139,8 +139,11 @@ impl From<FirstNodeRow> for NodeRecord {
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // Most fit, and need not grow step by step.
+    let mut record = Vec::with_capacity(256);
+    record.push(RECORD_VERSION);
     // Serialising these plain structs into memory cannot fail; an empty record would be refused on reading.
-    postcard::to_extend(value, vec![RECORD_VERSION]).unwrap_or_default()
+    postcard::to_extend(value, record).unwrap_or_default()
 }
 
 /// A record's version, which this program knows, and its body.

@@ -75,7 +75,7 @@ async fn joins_from_elsewhere(controller: SocketAddr, n: u16) -> (NodeId, Reply)
 /// addresses: every node that joins meanwhile is let in, and nothing is left of the flood but its counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_join_during_a_flood() {
-    let strangers = allowed();
+    let strangers = allowed(STRANGERS);
     if strangers < STRANGERS {
         eprintln!("SCALED DOWN: the limit on open files carries {strangers} strangers, not {STRANGERS}");
     }
