@@ -13,6 +13,7 @@ mod faults;
 mod first_implementation;
 mod full_disk;
 mod growth;
+mod lost_state;
 mod refusals;
 mod requests;
 mod storage;
