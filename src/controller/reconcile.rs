@@ -149,9 +149,17 @@ impl Reconcile {
             self.publish(&wanted, view, &plan);
             return Ok(Round::Again);
         }
-        let view = self.look(&wanted, seen).await?;
+        let began = Instant::now();
+        let mut view = self.look(&wanted, seen).await?;
+        let mut plan = storage_plan::plan(&wanted, &view, self.clock.now());
+        if !plan.reset.is_empty() && seen.at.is_none_or(|at| at < began) {
+            // What looks like the trace of a create that came to nothing may be that of one that was made late, after a
+            // peer had held it up: then it is the volume's own mark, and must stay.
+            (seen.view, seen.stale) = (None, Stale::Nothing);
+            view = self.look(&wanted, seen).await?;
+            plan = storage_plan::plan(&wanted, &view, self.clock.now());
+        }
         seen.note_servers(&view);
-        let plan = storage_plan::plan(&wanted, &view, self.clock.now());
         self.publish(&wanted, &view, &plan);
         if plan.steps.is_empty() {
             // What other hosts have to bring about first is announced by a wake; what the pool has to is not.

@@ -170,7 +170,9 @@ fn plan_create(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, now: Ti
     let until = newest.checked_add(wanted.settle).unwrap_or(now);
     if now >= until {
         // A node that died, before its brick was ready or after, does not hold up the others.
-        order.sort_by_key(|candidate| !candidate.prepared || !answers(candidate, view));
+        // One whose brick is ready comes before one whose brick is not, even if neither helps at the moment: the volume
+        // may begin with the first of them.
+        order.sort_by_key(|candidate| (!candidate.prepared || !answers(candidate, view), !candidate.prepared));
     }
     let chosen: Vec<&Candidate> = order.into_iter().take(set).collect();
     let prepared = chosen.iter().filter(|candidate| candidate.prepared).count();
@@ -257,13 +259,15 @@ fn wait_for_marked(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, bri
         return false;
     }
     plan.waits.push(StorageWait::MarkedBricks(marked.iter().map(|candidate| candidate.hostname.clone()).collect()));
-    plan.reset = marked
-        .iter()
-        .filter(|candidate| intended(wanted, &brick_of(candidate, &wanted.volume.brick)))
-        .filter(|candidate| !view.volume_ids.contains(&candidate.mark))
-        .map(|candidate| candidate.address)
-        .collect();
+    plan.reset = left_over(wanted, view, marked.into_iter());
     true
+}
+
+/// Those of the candidates whose brick may be cleaned: the record names it, and its mark is that of no volume.
+fn left_over<'a>(wanted: &Wanted, view: &PoolView, marked: impl Iterator<Item = &'a Candidate>) -> Vec<NodeAddress> {
+    let named = |candidate: &&Candidate| intended(wanted, &brick_of(candidate, &wanted.volume.brick));
+    let orphaned = |candidate: &&Candidate| !view.volume_ids.contains(&candidate.mark);
+    marked.filter(named).filter(orphaned).map(|candidate| candidate.address).collect()
 }
 
 fn intended(wanted: &Wanted, brick: &Brick) -> bool {
@@ -304,6 +308,12 @@ fn plan_existing(plan: &mut StoragePlan, wanted: &Wanted, view: &PoolView, volum
         VolumeStatus::Started => {}
     }
     judge_online(plan, wanted, view, volume);
+    // Bricks that an earlier try has left behind are cleaned before they are needed.
+    let spare = |candidate: &&Candidate| {
+        let outside = !volume.bricks.contains(&brick_of(candidate, &wanted.volume.brick));
+        outside && !candidate.mark.is_empty() && candidate.mark != volume.id
+    };
+    plan.reset = left_over(wanted, view, wanted.candidates.iter().filter(spare));
     let strangers = unregistered(wanted, volume);
     if strangers.is_empty() {
         plan_growth(plan, wanted, view, volume);

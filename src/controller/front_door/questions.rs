@@ -9,7 +9,6 @@ use crate::cluster::NodeId;
 use crate::controller::admission::{Caller, Refusal, Standing, speaks_for};
 use crate::controller::command::Command;
 use crate::controller::overview::Seen;
-use crate::controller::state::ClusterState;
 use crate::protocol::registration::{Addendum, Identity, NodeReport};
 use crate::protocol::reply::{ErrorReply, Reply, Status};
 
@@ -126,12 +125,13 @@ impl FrontDoor {
         let hostname =
             self.store.read(|state| state.node(id).map(|node| node.hostname.to_string()).unwrap_or_default());
         match self.store.commit(command).await {
-            Ok(committed) => {
-                let counts = self.store.read(ClusterState::counts);
+            Ok(_) => {
+                let (counts, revision) = self.store.read(|state| (state.counts(), state.revision()));
                 self.memory.forget(id);
                 tracing::info!(hostname, node = %id, managers = counts.managers, workers = counts.workers, "{line}");
                 self.wake.notify_one();
-                done(Some(committed.sequence))
+                // That of the state: a node that was gone already was no change.
+                done(Some(revision))
             }
             Err(error) => self.not_stored(&error),
         }

@@ -244,6 +244,17 @@ fn an_unreachable_host_loses_its_turn() {
     );
 }
 
+/// A volume begins with a brick that is ready, also where its host could not be reached a moment ago.
+#[test]
+fn a_volume_never_begins_with_a_brick_that_is_not_ready() {
+    let mut two = wanted(2);
+    two.candidates[0].prepared = false;
+    two.candidates[1].reach = Reach::Unreachable;
+    let plan = plan(&two, &pool(2), later());
+    let StorageStep::Create(new) = &plan.steps[0] else { panic!("{plan:?}") };
+    assert_eq!(new.bricks, [brick(2)]);
+}
+
 /// A newcomer is let in even while another one's host cannot be probed.
 #[test]
 fn the_access_list_comes_before_probes() {
@@ -429,4 +440,21 @@ fn bricks_that_are_nearly_full_are_named() {
     assert_eq!(warned.waits, [StorageWait::BricksFull(vec![brick(2).to_string()])]);
     view.bricks[1].used_percent = Some(90);
     assert_eq!(plan(&wanted(3), &view, now()).waits, []);
+}
+
+/// A first try with one host leaves its mark there, a second one with another host succeeds: the first brick is cleaned
+/// all the same.
+#[test]
+fn what_an_earlier_try_left_behind_is_cleaned() {
+    let intent =
+        |n: u8| StorageIntent { volume: record(3, false).volume, bricks: vec![brick(n).to_string()], at: now() };
+    let mut wanted = Wanted { intents: vec![intent(3)], ..wanted(3) };
+    wanted.candidates[2].mark = "of-the-first-try".to_owned();
+    let bricks = vec![BrickStatus { brick: brick(1), online: true, used_percent: None }];
+    let view = PoolView { volume: Some(volume(&[1], 1, 3)), bricks, ..pool(3) };
+    assert_eq!(plan(&wanted, &view, now()).reset, [address(3)]);
+    // The volume's own mark is that of a brick that is being added.
+    wanted.candidates[2].mark = "id".to_owned();
+    wanted.candidates.remove(1);
+    assert_eq!(plan(&wanted, &view, now()).reset, []);
 }
