@@ -8,7 +8,7 @@ mod admin_file;
 mod confirm;
 mod controller_access;
 mod entry;
-mod explain;
+pub mod explain;
 pub mod failure;
 mod flags;
 mod host;

@@ -21,7 +21,8 @@ use crate::providers::overlay::OverlayError;
 use crate::providers::swarm::SwarmError;
 
 /// A state that cannot be opened.
-pub(super) fn open(error: OpenError) -> Failure {
+#[must_use]
+pub fn open(error: OpenError) -> Failure {
     match &error {
         OpenError::InUse { .. } => Failure::new(Exit::Waiting, error)
             .reason("busy")
@@ -43,7 +44,8 @@ pub(super) fn open(error: OpenError) -> Failure {
 }
 
 /// A controller that does not start.
-pub(super) fn serve(error: ServeError) -> Failure {
+#[must_use]
+pub fn serve(error: ServeError) -> Failure {
     match error {
         ServeError::Open(error) => open(error),
         ServeError::Listen(ListenError::SocketInUse(_)) => Failure::new(Exit::Waiting, error)
@@ -122,7 +124,8 @@ pub(super) fn restore(error: RestoreError) -> Failure {
 }
 
 /// A `master init` that failed.
-pub(super) fn init(error: InitError) -> Failure {
+#[must_use]
+pub fn init(error: InitError) -> Failure {
     match error {
         InitError::State(error) => serve(error),
         InitError::Docker(error) => super::this_host::docker_failure(error),
@@ -162,7 +165,8 @@ fn locked(error: impl Into<anyhow::Error>) -> Failure {
 }
 
 /// A join that did not end well.
-pub(super) fn join(error: JoinError) -> Failure {
+#[must_use]
+pub fn join(error: JoinError) -> Failure {
     match error {
         JoinError::Conversation(error) => conversation(error),
         JoinError::VolumeUnwritable { .. } => Failure::new(Exit::Waiting, error)
@@ -199,7 +203,8 @@ pub(super) fn join(error: JoinError) -> Failure {
 }
 
 /// A leave that was refused or did not get through.
-pub(super) fn leave(error: LeaveError) -> Failure {
+#[must_use]
+pub fn leave(error: LeaveError) -> Failure {
     match error {
         LeaveError::Unreachable(error) => unreachable(error),
         LeaveError::Refused { ref code, ref hint, .. } => {
@@ -216,6 +221,10 @@ pub(super) fn leave(error: LeaveError) -> Failure {
         LeaveError::LastManager | LeaveError::Quorum { .. } => Failure::new(Exit::QuorumLost, error)
             .reason("last-manager")
             .hint("nothing was changed; promote another host first: `docker node promote HOST`; to give the Swarm up, `docker swarm leave --force`"),
+        LeaveError::NotNoted { .. } => Failure::new(Exit::Waiting, error)
+            .reason("not-noted")
+            .hint("see `clusterctl master status` on the master, then leave again: only that is left")
+            .next("clusterctl node leave"),
         LeaveError::NotDemoted => Failure::new(Exit::Waiting, error)
             .reason("not-demoted")
             .hint("the host is still in the Swarm; leave again in a moment; `docker node ls` on a manager shows how things stand"),
@@ -231,7 +240,8 @@ pub(super) fn leave(error: LeaveError) -> Failure {
 }
 
 /// The exit code for a refusal of the controller's, by the refusal's code.
-pub(super) fn refusal(code: &str) -> Exit {
+#[must_use]
+pub fn refusal(code: &str) -> Exit {
     match code {
         "clock-skew" | "too-many-nodes" | "too-many-failures" | "overloaded" => Exit::Waiting,
         "swarm-unavailable" | "swarm-no-leader" | "tasks-running" | "not-demoted" | "not-yet" => Exit::Waiting,

@@ -266,6 +266,8 @@ impl FrontDoor {
             }
             parked.get_or_insert_with(|| self.counters.park());
             tokio::select! {
+                // The order is that of the branches, not chance's: what happens can be repeated.
+                biased;
                 _ = storage.changed() => {}
                 () = self.moves_on(&mut state, id, awaited) => {}
                 () = self.swarm.changed(&mut swarm), if reply.reason.is_some_and(is_swarm) => {}

@@ -33,6 +33,7 @@ pub struct InitOptions {
     pub clock: Arc<dyn Clock>,
     /// Puts on record what the Swarm and the volume are.
     pub adopt: Option<AdoptOptions>,
+    pub store: StoreOptions,
 }
 
 /// What `master init` did.
@@ -95,7 +96,7 @@ pub async fn run(options: InitOptions) -> Result<InitOutcome, InitError> {
         return adopting::run(&options, adopt).await;
     }
     let mut outcome = InitOutcome::default();
-    match Store::<ClusterState>::open(&options.state_dir, StoreOptions::default()).await {
+    match Store::<ClusterState>::open(&options.state_dir, options.store.clone()).await {
         Ok(store) => {
             outcome.created = initialise(&store, options.clock.as_ref()).await?;
             let changed = configure_storage(&store, &options.storage).await;
@@ -141,7 +142,7 @@ async fn make_swarm(options: &InitOptions) -> Result<Engine, InitError> {
 
 /// Records the Swarm and makes the first token, unless a controller has started meanwhile: it does so itself.
 async fn record(options: &InitOptions, swarm: Option<SwarmRecord>, outcome: &mut InitOutcome) -> Result<(), InitError> {
-    let store = match Store::<ClusterState>::open(&options.state_dir, StoreOptions::default()).await {
+    let store = match Store::<ClusterState>::open(&options.state_dir, options.store.clone()).await {
         Ok(store) => store,
         Err(OpenError::InUse { .. }) => {
             outcome.controller_running = true;

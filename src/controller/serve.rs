@@ -105,15 +105,20 @@ pub enum ServeError {
     EmptyState { members: usize },
 }
 
-/// Runs the controller until `shutdown` turns true; `ready` is called once the port is open.
+/// A controller that has everything but its doors.
+pub struct Controller {
+    pub store: Store<ClusterState>,
+    pub door: Arc<FrontDoor>,
+    pub tls: Arc<ServerTls>,
+    reconcile: Reconcile,
+    storage_patience: Duration,
+}
+
+/// Opens the state, makes what is missing in it, and registers this host.
 ///
 /// # Errors
-/// If it cannot start. Once started it keeps running.
-pub async fn run(
-    options: ServeOptions,
-    shutdown: watch::Receiver<bool>,
-    ready: impl FnOnce(&Listener) + Send,
-) -> Result<(), ServeError> {
+/// If the controller cannot start.
+pub async fn open(options: ServeOptions) -> Result<Controller, ServeError> {
     let store: Store<ClusterState> =
         Store::open(&options.state_dir, options.store.clone()).await.map_err(ServeError::Open)?;
     if let Err(refusal) = refuse_empty_state(&store, &options).await {
@@ -151,7 +156,7 @@ pub async fn run(
         own: SocketAddrV4::new(own_address.ip(), options.listen.tcp.first().map_or(0, SocketAddr::port)),
         need: options.need,
         overlay: options.overlay,
-        swarm: Arc::clone(&swarm),
+        swarm,
         storage,
         wake,
         look_again,
@@ -163,25 +168,60 @@ pub async fn run(
         memory: Memory::default(),
     });
     let tls = ServerTls::new(authority, Arc::clone(&door.clock)).map_err(ServeError::Tls)?;
-    let clear_text = if options.policy.plaintext { ClearText::Private } else { ClearText::Refuse };
-    let listen = ListenOptions { tls: Some(Arc::new(tls)), clear_text, ..options.listen };
+    Ok(Controller { store, door, tls: Arc::new(tls), reconcile, storage_patience: options.storage_patience })
+}
+
+impl Controller {
+    /// Looks after storage and the Swarm's record while `serving` answers requests; ends with it.
+    ///
+    /// # Errors
+    /// If the loop that looks after storage ends by itself, or the state cannot be written any more.
+    pub async fn run(self, serving: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let mut storage = Loop(tokio::spawn(self.reconcile.run()));
+        let _recorder = Loop(tokio::spawn(record_swarm(self.store.clone(), Arc::clone(&self.door.swarm))));
+        // A controller that answers but no longer looks after the volume would be worse than none.
+        tokio::select! {
+            biased;
+            () = serving => Ok(()),
+            ended = &mut storage.0 => {
+                Err(ServeError::LoopEnded(ended.err().map(|error| error.to_string()).unwrap_or_default()))
+            }
+            gone = storage_gone(&self.store, self.storage_patience) => Err(gone),
+        }
+    }
+}
+
+/// A task that ends with whoever holds this.
+struct Loop(tokio::task::JoinHandle<()>);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs the controller until `shutdown` turns true; `ready` is called once the port is open.
+///
+/// # Errors
+/// If it cannot start. Once started it keeps running.
+pub async fn run(
+    options: ServeOptions,
+    shutdown: watch::Receiver<bool>,
+    ready: impl FnOnce(&Listener) + Send,
+) -> Result<(), ServeError> {
+    let (policy, listen) = (options.policy, options.listen.clone());
+    let controller = open(options).await?;
+    let clear_text = if policy.plaintext { ClearText::Private } else { ClearText::Refuse };
+    let listen = ListenOptions { tls: Some(Arc::clone(&controller.tls)), clear_text, ..listen };
     let listener = Listener::bind(&listen).await.map_err(ServeError::Listen)?;
-    if let Some(warning) = options.policy.warning() {
+    if let Some(warning) = policy.warning() {
         tracing::warn!("{warning}");
     }
+    let (store, door) = (controller.store.clone(), Arc::clone(&controller.door));
     // Set once, here.
     door.listener.set(listener.monitor()).ok();
     ready(&listener);
-    let mut storage = tokio::spawn(reconcile.run());
-    let recorder = tokio::spawn(record_swarm(store.clone(), swarm));
-    // A controller that answers but no longer looks after the volume would be worse than none.
-    let ended = tokio::select! {
-        () = listener.serve(door, shutdown) => Ok(()),
-        ended = &mut storage => Err(ServeError::LoopEnded(ended.err().map(|error| error.to_string()).unwrap_or_default())),
-        gone = storage_gone(&store, options.storage_patience) => Err(gone),
-    };
-    storage.abort();
-    recorder.abort();
+    let ended = controller.run(listener.serve(door, shutdown)).await;
     match tokio::time::timeout(CLOSE_PATIENCE, store.close()).await {
         Ok(()) => ended,
         Err(_) => ended.and(Err(ServeError::WriterHangs)),

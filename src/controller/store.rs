@@ -110,6 +110,19 @@ pub struct StoreOptions {
     pub pulse: Option<(Duration, Arc<dyn Fn() + Send + Sync>)>,
     /// What the database is kept on; `None` is the file itself. Tests put a disk that fails or is slow here.
     pub medium: Option<OpenMedium>,
+    pub writing: Writing,
+}
+
+/// Where the writer runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// In a thread of its own, which writes together what comes at the same time.
+    Thread,
+    /// In the task that opens, commits or closes, which does nothing else meanwhile. For simulations: where time passes
+    /// only while nobody is busy, waiting for another thread would let it pass, and nothing would come twice in the same
+    /// order. Nothing is folded before the store is closed, and after an error of the disk it is opened again by the next
+    /// commit.
+    Caller,
 }
 
 impl Default for StoreOptions {
@@ -124,6 +137,7 @@ impl Default for StoreOptions {
             reserve: 8 * 1024 * 1024,
             pulse: None,
             medium: None,
+            writing: Writing::Thread,
         }
     }
 }
@@ -277,6 +291,8 @@ pub struct Store<M: Machine> {
     machine: Arc<RwLock<M>>,
     shared: Arc<Shared>,
     inbox: SyncSender<Submission<M>>,
+    /// The writer, where it has no thread, until it is closed.
+    writer: Option<Arc<Mutex<Option<Writer<M>>>>>,
     changed: watch::Receiver<u64>,
     /// Ends when the writer has.
     ended: watch::Receiver<()>,
@@ -294,6 +310,7 @@ impl<M: Machine> Clone for Store<M> {
             machine: Arc::clone(&self.machine),
             shared: Arc::clone(&self.shared),
             inbox: self.inbox.clone(),
+            writer: self.writer.clone(),
             changed: self.changed.clone(),
             ended: self.ended.clone(),
         }
@@ -306,6 +323,9 @@ impl<M: Machine> Store<M> {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(dir: &Path, options: StoreOptions) -> Result<Self, OpenError> {
+        if options.writing == Writing::Caller {
+            return Writer::<M>::open(dir, options);
+        }
         let dir = dir.to_owned();
         let opening = {
             let dir = dir.clone();
@@ -329,13 +349,20 @@ impl<M: Machine> Store<M> {
             return Err(CommitError::Closed);
         }
         if self.shared.failing.load(Ordering::Acquire) {
+            // Where it has no thread, the writer tries again now.
+            self.write_here();
+        }
+        if self.shared.failing.load(Ordering::Acquire) {
             return Err(CommitError::Storage(self.failure()));
         }
         let record = seal::seal("", &M::encode(&command));
         let (answer, answered) = oneshot::channel();
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         match self.inbox.try_send(Submission::Commit { command, record, answer }) {
-            Ok(()) => answered.await.unwrap_or(Err(CommitError::Closed)),
+            Ok(()) => {
+                self.write_here();
+                answered.await.unwrap_or(Err(CommitError::Closed))
+            }
             Err(refused) => {
                 self.shared.queued.fetch_sub(1, Ordering::Relaxed);
                 Err(match refused {
@@ -400,7 +427,21 @@ impl<M: Machine> Store<M> {
         self.shared.closing.store(true, Ordering::Release);
         // If the queue is full the writer is awake anyway and sees the flag.
         self.inbox.try_send(Submission::Close).ok();
+        self.write_here();
         while self.ended.changed().await.is_ok() {}
+    }
+
+    /// Does the writer's next piece of work, where it has no thread.
+    fn write_here(&self) {
+        let Some(writer) = &self.writer else { return };
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut it) = writer.take() {
+            if it.turn(Duration::ZERO) {
+                *writer = Some(it);
+            } else {
+                it.finish();
+            }
+        }
     }
 
     fn failure(&self) -> String {

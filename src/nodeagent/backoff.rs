@@ -1,7 +1,11 @@
 //! How long to wait before asking again: doubling, with jitter, so that nodes started together spread out. Pure;
 //! chance comes in as an argument.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Where chance comes from: a number between 0 and 1.
+pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 /// A doubling wait between a first and a longest one.
 #[derive(Debug, Clone)]

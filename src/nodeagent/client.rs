@@ -10,6 +10,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use jiff::{SignedDuration, Timestamp};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -84,6 +85,35 @@ impl ClientError {
     }
 }
 
+/// A connection to the controller, whatever carries it.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
+
+/// Makes connections.
+#[async_trait::async_trait]
+pub trait Dial: Send + Sync {
+    /// Connects to `address`. Dropped when it takes too long.
+    ///
+    /// # Errors
+    /// What the network says.
+    async fn dial(&self, address: SocketAddr) -> std::io::Result<Box<dyn Connection>>;
+}
+
+/// The host's own network.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tcp;
+
+#[async_trait::async_trait]
+impl Dial for Tcp {
+    async fn dial(&self, address: SocketAddr) -> std::io::Result<Box<dyn Connection>> {
+        let stream = TcpStream::connect(address).await?;
+        // The request is one small segment; waiting for more only costs time.
+        stream.set_nodelay(true).ok();
+        Ok(Box::new(stream))
+    }
+}
+
 /// Everything that an exchange needs to know of the two sides, and what they learn of each other on the way: which CAs
 /// are the controller's, and the certificate that this host is given.
 pub struct Link {
@@ -92,6 +122,7 @@ pub struct Link {
     kept: Option<(Keyring, NodeIdentity)>,
     clock: Arc<dyn Clock>,
     skew_mentioned: AtomicBool,
+    network: Arc<dyn Dial>,
 }
 
 /// A difference that is worth a word: certificates and logs are judged by these clocks.
@@ -122,7 +153,14 @@ impl Link {
             kept: None,
             clock,
             skew_mentioned: AtomicBool::new(false),
+            network: Arc::new(Tcp),
         }
+    }
+
+    /// Reaches the controller over another network than the host's.
+    #[must_use]
+    pub fn over(self, network: Arc<dyn Dial>) -> Self {
+        Self { network, ..self }
     }
 
     /// Keeps in `keyring` what `node` learns.
@@ -237,13 +275,11 @@ struct Timed {
 async fn exchange(link: &Link, request: &RawRequest) -> Result<(SocketAddr, KeyFingerprint, Vec<u8>), ClientError> {
     let address = SocketAddr::new(resolve(&link.master).await?, link.master.port);
     let deadlines = Deadlines::default();
-    let stream = match tokio::time::timeout(deadlines.connect, TcpStream::connect(address)).await {
+    let stream = match tokio::time::timeout(deadlines.connect, link.network.dial(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(source)) => return Err(ClientError::Connect { address, source }),
         Err(_) => return Err(ClientError::Connect { address, source: std::io::ErrorKind::TimedOut.into() }),
     };
-    // The request is one small segment; waiting for more only costs time.
-    stream.set_nodelay(true).ok();
     let (Sides { identity, trust }, deadline) = (link.sides().clone(), Instant::now() + deadlines.connect);
     let connected = pki::connect(stream, &trust, &identity, deadline).await;
     let (mut stream, presented) = connected.map_err(|source| ClientError::Tls { address, source })?;

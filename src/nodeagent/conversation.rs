@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::{Backoff, chance};
+use super::backoff::{Backoff, Chance, chance};
 use super::client::{self, ClientError, Link};
 use crate::causes::chain;
 use crate::protocol::registration::RawRequest;
@@ -25,6 +25,7 @@ pub struct Conversation {
     pub deadline: Instant,
     /// What the deadline was made from, for the message.
     pub timeout: Duration,
+    pub chance: Chance,
 }
 
 /// Why there is no answer that is good enough.
@@ -83,7 +84,7 @@ impl Conversation {
                         // The next question is held back, or this one was: that paces enough.
                         Duration::ZERO
                     } else {
-                        reply.retry_after_ms.map_or_else(|| waiting.next(random()), Duration::from_millis)
+                        reply.retry_after_ms.map_or_else(|| waiting.next((self.chance)()), Duration::from_millis)
                     };
                     let (line, reason) = why_waiting(&reply);
                     Shortfall { line, reason, pause, error: None }
@@ -92,7 +93,7 @@ impl Conversation {
                 Err(error) => Shortfall {
                     line: chain(&error),
                     reason: "controller-unreachable".to_owned(),
-                    pause: unreachable.next(random()),
+                    pause: unreachable.next((self.chance)()),
                     error: Some(error),
                 },
             };
@@ -140,11 +141,15 @@ fn why_waiting(reply: &Reply) -> (String, String) {
     }
 }
 
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness every node waits the same time, which is worse but not wrong.
-    getrandom::fill(&mut bytes).ok();
-    chance(bytes)
+/// Chance as the kernel gives it.
+#[must_use]
+pub fn kernel_chance() -> Chance {
+    Arc::new(|| {
+        let mut bytes = [0; 4];
+        // Without randomness every node waits the same time, which is worse but not wrong.
+        getrandom::fill(&mut bytes).ok();
+        chance(bytes)
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::backoff::Chance;
 use super::client::{self, Link};
 use super::conversation::{Conversation, ConversationError};
 use super::directive::{self, DirectiveError};
@@ -53,6 +54,7 @@ pub struct Join {
     pub heard: Option<Heard>,
     pub timeout: Duration,
     pub clock: Arc<dyn Clock>,
+    pub chance: Chance,
 }
 
 /// How a join ended well.
@@ -228,6 +230,8 @@ impl Join {
         let storage = self.converge_storage(first, report, talk, verdict);
         tokio::pin!(swarm, storage);
         tokio::select! {
+            // The order is that of the branches, not chance's: what happens can be repeated.
+            biased;
             swarm = &mut swarm => Ok((swarm?, storage.await?)),
             storage = &mut storage => {
                 if let Err(error) = &storage {
@@ -253,7 +257,12 @@ impl Join {
     }
 
     fn conversation(&self) -> Conversation {
-        Conversation { link: Arc::clone(&self.link), deadline: Instant::now() + self.timeout, timeout: self.timeout }
+        Conversation {
+            link: Arc::clone(&self.link),
+            deadline: Instant::now() + self.timeout,
+            timeout: self.timeout,
+            chance: Arc::clone(&self.chance),
+        }
     }
 
     /// The hosts reach each other before they become a Swarm (S2-33, S2-64).
@@ -490,6 +499,7 @@ impl Join {
             };
             let before = reply.gluster_ready;
             reply = tokio::select! {
+                biased;
                 answer = talk.until(enough, || self.status_request(report), &mut said) => {
                     told.clone_from(&mark);
                     answer?

@@ -38,6 +38,9 @@ pub enum LeaveError {
     Unreachable(#[source] ClientError),
     #[error("the controller refused: {message}")]
     Refused { code: String, message: String, hint: String },
+    /// The host is out of the Swarm, and still on the controller's record.
+    #[error("the controller could not take this host off its record: {message}")]
+    NotNoted { message: String },
     /// Nothing was changed.
     #[error("this host holds a brick of the volume `{volume}`")]
     HoldsBrick { volume: String },
@@ -104,7 +107,11 @@ impl Leave {
             done.push("left the Swarm".to_owned());
         }
         if known {
-            self.ask("deregister").await?;
+            let reply = self.ask("deregister").await?;
+            // It waits for its disk, or has too much to do.
+            if reply.status == Status::Waiting {
+                return Err(LeaveError::NotNoted { message: reply.message });
+            }
             done.push("told the controller".to_owned());
         }
         Ok(done)

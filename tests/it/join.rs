@@ -102,13 +102,13 @@ async fn converged(count: usize, bricks: usize) -> World {
     world
 }
 
-/// Joining once more does nothing, on no host, in the pool or in the controller's state.
+/// I7: joining once more does nothing, on no host, in the pool or in the controller's state.
 async fn assert_at_rest(world: &World) {
-    let before = (mutations(world), world.sequence().await);
+    let before = world.effects().await;
     for (at, steps) in join_all(world).await.iter().enumerate() {
         assert_eq!(names(steps), Vec::<&str>::new(), "h{}", at + 1);
     }
-    assert_eq!((mutations(world), world.sequence().await), before, "changes and records");
+    world.effects().await.same_as(before);
 }
 
 fn mutations(world: &World) -> usize {

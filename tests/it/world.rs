@@ -23,6 +23,7 @@ use clusterctl::controller::serve::{self, ServeError, ServeOptions, StorageChoic
 use clusterctl::controller::store::StoreOptions;
 use clusterctl::converge::observe::{Hands, ObserveError};
 use clusterctl::nodeagent::client::Link;
+use clusterctl::nodeagent::conversation::kernel_chance;
 use clusterctl::nodeagent::facts::RunningSystem;
 use clusterctl::nodeagent::history::Heard;
 use clusterctl::nodeagent::identity::NodeIdentity;
@@ -34,7 +35,7 @@ use clusterctl::protocol::registration::{Facts, Identity, PROTOCOL, Registration
 use clusterctl::providers::brick_records::BrickRecords;
 use clusterctl::providers::gluster::peers_directory::PeersDirectory;
 use clusterctl::providers::gluster::{Volume, VolumeStatus};
-use clusterctl::providers::swarm::{Engine, LocalState, SwarmEngine};
+use clusterctl::providers::swarm::{Engine, SwarmEngine};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,6 +46,9 @@ use tokio::task::JoinHandle;
 use crate::fakes::gluster::FakeGlusterWorld;
 use crate::fakes::host::{FakeBoot, FakeBricks, FakeHost, FakeMounter};
 use crate::fakes::swarm::{FakeEngine, FakeSwarmWorld};
+use crate::invariants::effects::Effects;
+use crate::invariants::fake::{self, OnHost};
+use crate::invariants::history::History;
 
 /// How long anything may take that a test waits for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -173,6 +177,7 @@ impl Host {
             heard: self.heard.clone(),
             timeout,
             clock: Arc::new(SystemClock),
+            chance: kernel_chance(),
         };
         let joined = join.run().await?;
         *self.recorded.lock().unwrap() = Some(joined.swarm_node_id.clone());
@@ -268,6 +273,7 @@ pub(crate) struct World {
     authority: Arc<OnceLock<KeyFingerprint>>,
     scratch: tempfile::TempDir,
     running: Option<Running>,
+    history: History,
 }
 
 /// A port that is free on a loopback address which nobody else in this process uses.
@@ -320,7 +326,17 @@ impl World {
             }
         };
         let hosts = (1..=count).map(host).collect();
-        Self { gluster, hosts, settings, door, as_recorded: false, authority, scratch, running: None }
+        Self {
+            gluster,
+            hosts,
+            settings,
+            door,
+            as_recorded: false,
+            authority,
+            scratch,
+            running: None,
+            history: History::default(),
+        }
     }
 
     /// A glusterd that this host's glusterd has been made a peer of.
@@ -359,6 +375,7 @@ impl World {
             engine: Arc::new(self.hosts[0].engine.clone()),
             clock: Arc::new(SystemClock),
             adopt,
+            store: StoreOptions::default(),
         }
     }
 
@@ -467,12 +484,19 @@ impl World {
 
     /// Sends one request over TCP and reads until the controller closes.
     pub(crate) async fn ask(&self, request: &Value) -> Value {
-        exchange(TcpStream::connect(self.door).await.unwrap(), request).await
+        self.noted(async { exchange(TcpStream::connect(self.door).await.unwrap(), request).await }).await
+    }
+
+    async fn noted(&self, asking: impl Future<Output = Value>) -> Value {
+        let asked = tokio::time::Instant::now();
+        let reply = asking.await;
+        self.history.note(asked, &reply);
+        reply
     }
 
     /// The same over the unix socket.
     pub(crate) async fn ask_locally(&self, request: &Value) -> Value {
-        exchange(UnixStream::connect(self.socket()).await.unwrap(), request).await
+        self.noted(async { exchange(UnixStream::connect(self.socket()).await.unwrap(), request).await }).await
     }
 
     /// What `master status` shows.
@@ -516,35 +540,29 @@ impl World {
         }
     }
 
-    /// What holds after every fault: one Swarm, one live member per node, whole sets, and no more force than allowed.
+    /// What holds after every fault, once all hosts have joined: I1 to I6 and I10 to I12.
     pub(crate) async fn check_invariants(&self) {
-        let engines = self.engines().await;
-        let digests: std::collections::BTreeSet<_> = engines.iter().map(|engine| engine.ca_digest.clone()).collect();
-        assert_eq!(digests.len(), 1, "one Swarm: {digests:?}");
-        assert!(engines.iter().all(|engine| engine.state == LocalState::Active), "{engines:?}");
-        let members = self.hosts[0].engine.members().await.unwrap();
-        for (host, engine) in self.hosts.iter().zip(&engines) {
-            let live: Vec<_> = members
-                .iter()
-                .filter(|member| member.hostname == host.name.as_str() && member.state == "ready")
-                .map(|member| member.swarm_node_id.as_str())
-                .collect();
-            assert_eq!(live, [engine.swarm_node_id.as_str()], "one live member for {}", host.name);
-        }
-        if let Some(volume) = self.volume() {
-            let whole = volume.bricks.len() == 1 && volume.replica == 1
-                || volume.replica == 3 && volume.bricks.len().is_multiple_of(3);
-            assert!(whole, "{volume:?}");
-            for n in 1..=self.hosts.len() {
-                let inside = volume.bricks.iter().any(|brick| brick.host == address(n).to_string());
-                let mark = self.gluster.mark_of(address(n), brick_path().as_str());
-                assert_eq!(mark, inside.then(|| volume.id.clone()), "the mark on the brick of h{n}");
-            }
-        }
-        for line in self.gluster.history() {
-            assert!(!line.contains("replica=2"), "{line}");
-            assert!(!line.contains("force=true") || line == "start force=true", "{line}");
-        }
+        let hosts = self.seen();
+        fake::check_swarm(&hosts).await;
+        fake::check_storage(&self.gluster, self.hosts.len()).await;
+        let root = self.settings.storage.as_ref().is_some_and(|storage| storage.allow_root_brick);
+        fake::check_acts(&hosts, &self.gluster, root);
+        fake::check_records(&self.status().await, &self.history, &hosts);
+    }
+
+    /// What was changed until now, on the hosts, in the pool and in the controller's records.
+    pub(crate) async fn effects(&self) -> Effects {
+        fake::effects(&self.seen(), &self.gluster, self.sequence().await)
+    }
+
+    fn seen(&self) -> Vec<OnHost> {
+        let seen = |host: &Host| OnHost {
+            hostname: host.name.to_string(),
+            node_id: host.node_id().to_string(),
+            engine: host.engine.clone(),
+            hand: host.hand.clone(),
+        };
+        self.hosts.iter().map(seen).collect()
     }
 
     pub(crate) async fn engines(&self) -> Vec<Engine> {

@@ -70,6 +70,7 @@ pub(super) async fn init(settings: &Settings, adopt: bool, output: OutputFormat)
             pool: Arc::new(GlusterCli::new(this_host::commander())),
             wanted: described(settings),
         }),
+        store: StoreOptions::default(),
     };
     let step = progress.step(if adopt {
         "putting the Swarm of this host on record"

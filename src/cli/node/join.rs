@@ -15,6 +15,7 @@ use crate::cluster::OverlayConfig;
 use crate::config::{MasterAddress, MasterHost, Settings};
 use crate::converge::plan::{Finding, Plan};
 use crate::ipdetect::interfaces;
+use crate::nodeagent::conversation::kernel_chance;
 use crate::nodeagent::facts::{self, gluster_ability};
 use crate::nodeagent::join::{Join, Joined};
 use crate::nodeagent::membership::{self, Membership, Turn};
@@ -61,6 +62,7 @@ pub(super) async fn run(
         heard: member.and_then(|member| member.heard()),
         timeout: settings.node.timeout,
         clock: Arc::new(SystemClock),
+        chance: kernel_chance(),
     };
     let step = progress.step(format!("joining the cluster of {}", join.link.master));
     if dry_run {

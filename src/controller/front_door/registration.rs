@@ -77,6 +77,7 @@ impl FrontDoor {
                     }
                     parked.get_or_insert_with(|| self.counters.park());
                     tokio::select! {
+                        biased;
                         _ = changes.changed() => {}
                         () = tokio::time::sleep_until(deadline) => {}
                     }

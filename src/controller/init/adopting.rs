@@ -11,7 +11,7 @@ use crate::controller::adopt::{self, Adoption, OwnHost};
 use crate::controller::command::{Command, StorageRecord, SwarmRecord};
 use crate::controller::serve::{AUTHORITY_DIR, ServeError, StorageChoice, authority, configure_storage};
 use crate::controller::state::{ClusterState, Effect};
-use crate::controller::store::{OpenError, Store, StoreOptions};
+use crate::controller::store::{OpenError, Store};
 use crate::pki::Authority;
 use crate::providers::gluster::{GlusterError, StoragePool, Volume};
 use crate::providers::swarm::{Engine, LocalState};
@@ -34,7 +34,7 @@ pub(super) async fn run(options: &InitOptions, adopt: &AdoptOptions) -> Result<I
     }
     let members = options.engine.members().await.map_err(InitError::Docker)?;
     let volume = existing_volume(options, adopt).await?;
-    let store = match Store::<ClusterState>::open(&options.state_dir, StoreOptions::default()).await {
+    let store = match Store::<ClusterState>::open(&options.state_dir, options.store.clone()).await {
         Ok(store) => store,
         Err(OpenError::InUse { .. }) => return Err(InitError::Running),
         Err(error) => return Err(ServeError::Open(error).into()),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use super::directory::{self, Lock};
 use super::redb::{Disk, DiskError, Extent};
 use super::reserve::Reserve;
-use super::{CommitError, Committed, Machine, OpenError, Shared, Store, StoreOptions};
+use super::{CommitError, Committed, Machine, OpenError, Shared, Store, StoreOptions, Writing};
 use crate::failpoint;
 pub use recreating::{holds_state, recreate};
 
@@ -70,7 +70,7 @@ pub(super) struct Writer<M: Machine> {
 }
 
 impl<M: Machine> Writer<M> {
-    /// Opens or makes the state in `dir`, loads it and starts the thread.
+    /// Opens or makes the state in `dir`, loads it and starts the thread, if there is to be one.
     pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store<M>, OpenError> {
         directory::prepare(dir)?;
         let lock = Lock::take(dir)?;
@@ -92,10 +92,11 @@ impl<M: Machine> Writer<M> {
         let (ended, ends) = watch::channel(());
         let machine = Arc::new(RwLock::new(machine));
         let shared = Arc::new(Shared::new(&options));
-        let store = Store {
+        let mut store = Store {
             machine: Arc::clone(&machine),
             shared: Arc::clone(&shared),
             inbox: submit,
+            writer: None,
             changed: changes,
             ended: ends,
         };
@@ -118,34 +119,48 @@ impl<M: Machine> Writer<M> {
             _ended: ended,
         };
         writer.post();
-        let thread = std::thread::Builder::new().name("store".to_owned());
-        thread.spawn(move || writer.run()).map_err(|source| OpenError::Io { path, source })?;
+        match writer.options.writing {
+            Writing::Caller => store.writer = Some(Arc::new(Mutex::new(Some(writer)))),
+            Writing::Thread => {
+                let thread = std::thread::Builder::new().name("store".to_owned());
+                thread.spawn(move || writer.run()).map_err(|source| OpenError::Io { path, source })?;
+            }
+        }
         Ok(store)
     }
 
     fn run(mut self) {
-        loop {
-            if let Some((_, pulse)) = &self.options.pulse {
-                pulse();
-            }
-            let mut batch = Vec::new();
-            let mut open = true;
-            match self.inbox.recv_timeout(self.idle_time()) {
-                Ok(submission) => self.collect(submission, &mut batch, &mut open),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => open = false,
-            }
-            self.drain(&mut batch, &mut open);
-            self.gather(&mut batch, &mut open);
-            let more = batch.len() == self.options.batch;
-            if !batch.is_empty() {
-                self.commit(batch);
-            }
-            if (!open || self.shared.closing.load(Ordering::Acquire)) && !more {
-                break;
-            }
-            self.keep_house();
+        while self.turn(self.idle_time()) {}
+        self.finish();
+    }
+
+    /// Writes what waits, or what comes within `patience`, and keeps house; says whether there is more to come.
+    pub(super) fn turn(&mut self, patience: Duration) -> bool {
+        if let Some((_, pulse)) = &self.options.pulse {
+            pulse();
         }
+        let mut batch = Vec::new();
+        let mut open = true;
+        match self.inbox.recv_timeout(patience) {
+            Ok(submission) => self.collect(submission, &mut batch, &mut open),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => open = false,
+        }
+        self.drain(&mut batch, &mut open);
+        self.gather(&mut batch, &mut open);
+        let more = batch.len() == self.options.batch;
+        if !batch.is_empty() {
+            self.commit(batch);
+        }
+        if (!open || self.shared.closing.load(Ordering::Acquire)) && !more {
+            return false;
+        }
+        self.keep_house();
+        true
+    }
+
+    /// Folds, and lets go of the files.
+    pub(super) fn finish(mut self) {
         if self.disk.is_some() && self.extent.last > self.extent.folded {
             self.fold();
         }

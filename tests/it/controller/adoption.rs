@@ -81,7 +81,7 @@ async fn the_registry_comes_back_out_of_the_swarm() {
 #[tokio::test]
 async fn what_is_left_over_in_the_swarm_is_named() {
     let world = lost().await;
-    world.hosts[3].engine.leave(true).await.unwrap();
+    world.hosts[3].engine.leave_by_hand().await;
     let tokens = world.hosts[0].engine.join_tokens().await.unwrap();
     let managers = vec!["10.0.0.1:2377".to_owned()];
     let join = clusterctl::providers::swarm::Join { token: tokens.worker, managers, advertise: world.hosts[3].address };

@@ -66,6 +66,8 @@ struct World {
     volumes: Vec<(usize, Volume)>,
     /// Marks on bricks: the id of a volume, which may exist nowhere.
     marks: BTreeMap<(NodeAddress, String), String>,
+    /// Bricks that a create or an add has named.
+    named: BTreeSet<(NodeAddress, String)>,
     /// Bricks with files of users.
     data: BTreeSet<(NodeAddress, String)>,
     dead_bricks: BTreeSet<Brick>,
@@ -81,7 +83,7 @@ struct World {
     /// done when the server goes on. `None` for a mere look.
     stuck: BTreeMap<String, Option<(NodeAddress, Change)>>,
     ids: u32,
-    /// Every change of a volume that was asked for, in words.
+    /// Every change of a volume or of a mark that was asked for, in words.
     history: Vec<String>,
     probed: BTreeSet<NodeAddress>,
     /// Spreading the layout is refused.
@@ -266,7 +268,7 @@ impl FakeGlusterWorld {
         up && self.look_at(server, name).is_some_and(listed)
     }
 
-    /// Every change of a volume that was asked for, in words: `create replica=3 force=false`.
+    /// Every change of a volume or of a mark that was asked for, in words: `create replica=3 force=false`.
     pub(crate) fn history(&self) -> Vec<String> {
         self.lock().history.clone()
     }

@@ -42,6 +42,7 @@ impl FakeSwarmWorld {
             address: address.parse().unwrap(),
             up: true,
             connected: true,
+            deaf: false,
             part: Part::None,
             calls: 0,
             mutating_calls: 0,
@@ -71,6 +72,11 @@ impl FakeEngine {
     /// Plugs this host's network in or out; its own Docker answers all the same.
     pub(crate) fn set_connected(&self, connected: bool) {
         self.with(|state| state.connected = connected);
+    }
+
+    /// Lets the managers' calls to this host get lost, and its own get through: what becomes a ghost when it joins as one.
+    pub(crate) fn set_deaf(&self, deaf: bool) {
+        self.with(|state| state.deaf = deaf);
     }
 
     /// Locks the engine as a restart of an autolocked manager does.
@@ -152,6 +158,17 @@ impl FakeEngine {
         !self.world.world().engines[&self.name].failures.is_empty()
     }
 
+    /// What was done in this engine's world that could cost something: `h2 leave force=false part=member`.
+    pub(crate) fn acts(&self) -> Vec<String> {
+        self.world.world().acts.clone()
+    }
+
+    /// Leaves its Swarm by force, as an operator might: that is none of our acts.
+    pub(crate) async fn leave_by_hand(&self) {
+        self.leave(true).await.unwrap();
+        self.world.world().acts.pop();
+    }
+
     /// How many calls came that could have changed something.
     pub(crate) fn mutating_calls(&self) -> usize {
         self.world.world().engines[&self.name].mutating_calls
@@ -195,6 +212,12 @@ impl FakeEngine {
             world.go_on_demoting();
         }
         if failure == Some(Failure::AfterEffect) { Err(timed_out()) } else { result }
+    }
+}
+
+impl std::fmt::Debug for FakeEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("FakeEngine").field(&self.name).finish()
     }
 }
 
@@ -246,6 +269,8 @@ impl SwarmEngine for FakeEngine {
 
     async fn leave(&self, force: bool) -> Result<(), SwarmError> {
         self.call("swarm leave", true, |world, name| {
+            let part = world.engines[name].part.word();
+            world.acts.push(format!("{name} leave force={force} part={part}"));
             let refusal = match &world.engines[name].part {
                 Part::None => return refused("swarm leave", "This node is not part of a swarm"),
                 Part::Member { swarm, id } if world.role_of(*swarm, id) == Some(Role::Manager) => {
@@ -340,6 +365,7 @@ impl SwarmEngine for FakeEngine {
 
     async fn remove_member(&self, swarm_node_id: &str, force: bool) -> Result<(), SwarmError> {
         self.call("node remove", true, |world, name| {
+            world.acts.push(format!("{name} remove force={force} member={swarm_node_id}"));
             let swarm = world.managed(name)?;
             let Some(at) = world.swarms[swarm].members.iter().position(|node| node.id == swarm_node_id) else {
                 return refused("node remove", &format!("node {swarm_node_id} not found"));

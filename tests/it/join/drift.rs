@@ -44,14 +44,14 @@ async fn a_boot_entry_that_is_gone_is_written() {
 /// S2-68: a host that was taken out of the Swarm by hand comes back.
 #[tokio::test]
 async fn a_host_that_left_the_swarm_joins_it() {
-    repaired(async |host| host.engine.leave(true).await.unwrap(), &["join"]).await;
+    repaired(async |host| host.engine.leave(false).await.unwrap(), &["join"]).await;
 }
 
 /// S2-68: all at the same time.
 #[tokio::test]
 async fn everything_at_once() {
     let break_it = async |host: &Host| {
-        host.engine.leave(true).await.unwrap();
+        host.engine.leave(false).await.unwrap();
         host.hand.lose_mounts();
         host.hand.lose_boot_entries();
     };

@@ -46,7 +46,7 @@ async fn a_host_of_another_swarm_is_not_let_at_the_volume() {
     let mut world = converged(4, 3).await;
     let host = outside(&world).clone();
     on_the_access_list(&world, &host, true).await;
-    host.engine.leave(true).await.unwrap();
+    host.engine.leave_by_hand().await;
     host.engine.init(host.address).await.unwrap();
     let error = join(&host).await.unwrap_err();
     assert!(
@@ -60,7 +60,7 @@ async fn a_host_of_another_swarm_is_not_let_at_the_volume() {
     join(world.hosts.iter().find(|other| other.name != host.name).unwrap()).await.unwrap();
     join(&host).await.unwrap_err();
     on_the_access_list(&world, &host, false).await;
-    host.engine.leave(true).await.unwrap();
+    host.engine.leave_by_hand().await;
     host.hand.lose_mounts();
     assert_eq!(names(&join(&host).await.unwrap().done), ["join", "mount"]);
     on_the_access_list(&world, &host, true).await;
@@ -73,7 +73,7 @@ async fn a_host_of_another_swarm_is_not_let_at_the_volume() {
 async fn a_host_with_a_brick_stays_on_the_list() {
     let world = converged(3, 3).await;
     let host = &world.hosts[2];
-    host.engine.leave(true).await.unwrap();
+    host.engine.leave_by_hand().await;
     host.engine.init(host.address).await.unwrap();
     let before = world.gluster.history();
     join(host).await.unwrap_err();

@@ -36,6 +36,11 @@ impl Faults {
         self.broken.load(Ordering::SeqCst)
     }
 
+    /// Whether the operation that is to fail has yet to come.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.operations.load(Ordering::SeqCst) < self.fail_at.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn repair(&self) {
         self.fail_at.store(0, Ordering::SeqCst);
         self.broken.store(false, Ordering::SeqCst);

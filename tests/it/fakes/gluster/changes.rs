@@ -101,6 +101,10 @@ impl World {
     /// A change of a volume, as far as the others let it come.
     pub(super) fn change(&mut self, me: NodeAddress, change: &Change) -> Result<(), GlusterError> {
         self.history.push(change.words());
+        if let Change::Create(NewVolume { bricks, .. }) | Change::AddBricks { bricks, .. } = change {
+            let named = |brick: &Brick| (NodeAddress::parse(&brick.host).unwrap(), brick.path.clone());
+            self.named.extend(bricks.iter().map(named));
+        }
         let mut fault = self.begin(me, change.command())?;
         if self.wedges > 0 && matches!(change, Change::Create(_) | Change::AddBricks { .. }) {
             self.wedges -= 1;

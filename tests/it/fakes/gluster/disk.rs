@@ -36,6 +36,10 @@ impl BrickDisk for FakeDisk {
     async fn clear_mark(&self, path: &BrickPath, volume_id: &str) -> Result<(), BrickError> {
         let mut world = self.world.lock();
         let key = (self.me, path.as_str().to_owned());
+        let intended = world.named.contains(&key);
+        let orphan = world.volumes.iter().all(|(_, volume)| volume.id != volume_id);
+        let empty = !world.data.contains(&key);
+        world.history.push(format!("clear mark {} intended={intended} orphan={orphan} empty={empty}", self.me));
         match world.marks.get(&key) {
             None => return Ok(()),
             Some(found) if found == volume_id => {}

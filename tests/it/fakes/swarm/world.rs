@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) swarms: Vec<Swarm>,
     /// Makes ids, secrets and certificates differ.
     pub(super) counter: u64,
+    pub(super) acts: Vec<String>,
 }
 
 pub(super) struct EngineState {
@@ -33,6 +34,8 @@ pub(super) struct EngineState {
     pub(super) up: bool,
     /// The others reach this host, and it them.
     pub(super) connected: bool,
+    /// It reaches the others, and they do not reach it.
+    pub(super) deaf: bool,
     pub(super) part: Part,
     pub(super) calls: usize,
     pub(super) mutating_calls: usize,
@@ -132,6 +135,17 @@ impl Node {
 }
 
 impl Part {
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pending(_) => "pending",
+            Self::Member { .. } => "member",
+            Self::Locked { .. } => "locked",
+            Self::Broken { swarm: None, .. } => "failed-join",
+            Self::Broken { swarm: Some(_), .. } => "broken",
+        }
+    }
+
     pub(super) fn swarm(&self) -> Option<usize> {
         match self {
             Self::None | Self::Pending(_) => None,
@@ -254,7 +268,7 @@ impl World {
             return Err(SwarmError::NoLeader);
         }
         let id = self.fresh("node");
-        let reachable = join.advertise == self.engines[name].address;
+        let reachable = join.advertise == self.engines[name].address && !self.engines[name].deaf;
         if role == Role::Manager && !reachable {
             // Docker lists it with the address that the connection came from.
             let address = self.engines[name].address;
