@@ -167,7 +167,7 @@ impl<'a> Applicant<'a> {
         caller: Caller<'a>,
     ) -> Result<Self, Refusal> {
         let speaker = caller.identify(state, rules.policy, &registration.who)?;
-        let on_record = state.node(&speaker.id);
+        let on_record = state.member(&speaker.id);
         let address = judge_address(registration.address, on_record, caller, rules.policy)?;
         // Without a key, and without everybody being let in, it is the same client at the same address alone.
         let trusted = caller == Caller::Local || rules.policy.admission == Admission::Open;

@@ -131,6 +131,11 @@ pub enum Command {
         swarm_node_id: String,
         at: Timestamp,
     },
+    /// A node is about to be removed: it is answered no more, and stays on record until it is out of the Swarm.
+    Expel {
+        id: NodeId,
+        at: Timestamp,
+    },
 }
 
 impl Command {
@@ -151,7 +156,8 @@ impl Command {
             | Self::CreateAdmin { at, .. }
             | Self::RevokeAdmin { at, .. }
             | Self::MarkRestored { at, .. }
-            | Self::Adopt { at, .. } => Some(*at),
+            | Self::Adopt { at, .. }
+            | Self::Expel { at, .. } => Some(*at),
             Self::RecordSwarm { .. }
             | Self::ConfigureStorage { .. }
             | Self::Report { .. }

@@ -95,13 +95,13 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Awaited {
     settings: u64,
-    /// `None`: it is not registered any more.
+    /// `None`: it is no member any more.
     node: Option<u64>,
 }
 
 impl Awaited {
     fn of(state: &ClusterState, id: &NodeId) -> Self {
-        Self { settings: state.settings_revision(), node: state.node(id).map(|node| node.revision) }
+        Self { settings: state.settings_revision(), node: state.member(id).map(|node| node.revision) }
     }
 }
 
@@ -199,7 +199,8 @@ impl FrontDoor {
         {
             return Party::Admin(name.clone());
         }
-        let member = proof.key().map(|key| &key.node_id).filter(|id| self.store.read(|state| state.node(id).is_some()));
+        let member =
+            proof.key().map(|key| &key.node_id).filter(|id| self.store.read(|state| state.member(id).is_some()));
         member.map_or(Party::Stranger, |id| Party::Member(id.clone()))
     }
 
@@ -291,7 +292,7 @@ impl FrontDoor {
     async fn compose(&self, id: &NodeId) -> Result<Reply, Outcome> {
         let (gate, found) = self
             .store
-            .read(|state| (gate::evaluate(self.need, state.counts(), state.latch()), state.node(id).cloned()));
+            .read(|state| (gate::evaluate(self.need, state.counts(), state.latch()), state.member(id).cloned()));
         let Some(node) = found else { return Err(Outcome::error(self.no_longer(id))) };
         if let (Gate::Open { newly: true }, Some(thresholds)) = (gate, self.need) {
             self.latch(thresholds).await?;

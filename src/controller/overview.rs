@@ -16,7 +16,7 @@ use super::rate::Rate;
 use super::reply::{StorageView, SwarmView};
 use super::state::{ClusterState, NodeRecord, StorageRole};
 use super::store::StoreStatus;
-use crate::cluster::NodeId;
+use crate::cluster::{NodeId, Role};
 use crate::protocol::exchange::MAX_RESPONSE;
 use crate::providers::gluster::Brick;
 use crate::providers::swarm::Member;
@@ -202,8 +202,29 @@ fn volume_state(view: &StorageView) -> &'static str {
     }
 }
 
+/// What is wrong with a node: what it found on its host or what its report shows, and where the Swarm has it as
+/// something else than the record. Docker's own commands may have done that; which of the two is meant, an administrator
+/// knows.
+fn finding(node: &NodeRecord, state: &ClusterState, member: Option<&Member>, view: &StorageView) -> String {
+    let host = &node.hostname;
+    if state.is_leaving(&node.id) {
+        return format!("being removed and answered no more: `clusterctl node remove {host}` goes on");
+    }
+    let other = match (node.role, member.filter(|member| !member.is_down()).map(|member| member.role)) {
+        (Role::Manager, Some(Role::Worker)) => format!(
+            "a manager on record and a worker in the Swarm: `docker node promote {host}`, or `clusterctl node remove {host}` and join it as a worker"
+        ),
+        (Role::Worker, Some(Role::Manager)) => format!(
+            "a worker on record and a manager in the Swarm: `docker node demote {host}`, or join it with `clusterctl token create --role manager --node {host}`"
+        ),
+        (Role::Manager, Some(Role::Manager) | None) | (Role::Worker, Some(Role::Worker) | None) => String::new(),
+    };
+    let found = [reported(node, view), other];
+    found.into_iter().filter(|finding| !finding.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
 /// What a node said is not as it should be, or what its report shows.
-fn finding(node: &NodeRecord, view: &StorageView) -> String {
+fn reported(node: &NodeRecord, view: &StorageView) -> String {
     let servers = view.servers.iter().collect::<BTreeSet<_>>().len();
     let known = node.more.boot_servers as usize;
     if !node.report.finding.is_empty() || !node.report.mounted || known == 0 || known >= servers {
@@ -302,7 +323,7 @@ fn row(node: &NodeRecord, state: &ClusterState, around: Surroundings<'_>) -> Val
         "SwarmNodeId": member.map(|member| member.swarm_node_id.as_str()),
         "Storage": storage,
         "Mounted": node.report.mounted,
-        "Finding": finding(node, around.view),
+        "Finding": finding(node, state, member, around.view),
         "Registered": node.registered_at,
         "Revision": node.revision,
         "Client": client(node),
@@ -323,9 +344,10 @@ fn client(node: &NodeRecord) -> &'static str {
 fn standing<'a>(node: &NodeRecord, state: &ClusterState, member: Option<&'a Member>) -> &'a str {
     let mounts = state.storage().is_some() && node.storage != StorageRole::None;
     match member {
+        _ if state.is_leaving(&node.id) => "removing",
         None => "registered",
         Some(member) if member.state != "ready" => &member.state,
-        Some(_) if !node.report.finding.is_empty() => "degraded",
+        Some(member) if !node.report.finding.is_empty() || member.role != node.role => "degraded",
         // Clients of the first implementation do not say.
         Some(_) if mounts && node.keyed && !node.report.mounted => "converging",
         Some(_) => "ready",

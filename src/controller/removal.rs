@@ -1,8 +1,8 @@
 //! Takes a node out of the Swarm: drained, demoted, removed, one step at a time, with a look at the Swarm after each.
 //!
-//! [`plan`] decides; here is asked, done and waited. The controller's own record is not touched: the caller forgets the
-//! node once this has ended well. The surprising part: a call that fails decides nothing, since it may have done its
-//! work; the next look does.
+//! [`plan`] decides; here is asked, done and waited. The controller's own record is not touched: the caller stops to
+//! answer the node once [`may_go`] has said that nothing stands against it, and forgets it once [`take_out`] has ended
+//! well. The surprising part: a call that fails decides nothing, since it may have done its work; the next look does.
 
 pub mod plan;
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 pub use plan::{MemberTarget, Refusal};
 use plan::{Sight, Step, Wait};
 
+use crate::causes;
 use crate::cluster::Role;
 use crate::protocol::reply::ErrorReply;
 use crate::providers::swarm::{Availability, LocalState, Member, SwarmEngine, SwarmError};
@@ -62,8 +63,7 @@ impl RemovalError {
     /// What whoever asked is told.
     #[must_use]
     pub fn reply(&self) -> ErrorReply {
-        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}")).unwrap_or_default();
-        ErrorReply::new(self.code(), format!("{self}{cause}"), self.hint())
+        ErrorReply::new(self.code(), causes::chain(self), self.hint())
     }
 
     /// What to do about it.
@@ -78,22 +78,52 @@ impl RemovalError {
                 "too few managers are up: start them, then run this again".to_owned()
             }
             Self::Swarm { .. } | Self::TimedOut => {
-                "run this again: it goes on where it was; `docker node ls` shows how things stand".to_owned()
+                "run this again: it goes on where it was; `docker node ls` shows how things stand; with `--force` the controller forgets the node, and what is left of it in the Swarm stays".to_owned()
             }
         }
     }
 }
 
+/// Whether anything stands against it that `node` is taken out, as the Swarm is now. Changes nothing.
+///
+/// # Errors
+/// See [`RemovalError`].
+pub async fn may_go(engine: &dyn SwarmEngine, node: &MemberTarget, force: bool) -> Result<(), RemovalError> {
+    let own = match Removal::new(engine, node, force).own().await {
+        Ok(Some(own)) => own,
+        Ok(None) => return Ok(()),
+        Err(RemovalError::Swarm { .. }) if force => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match engine.members().await {
+        Ok(members) => {
+            // Waits are not over before they have begun.
+            let waits = Wait::GoesOn;
+            let sight = Sight { own: &own, members: &members, tasks: 0, tasks_wait: waits, demotion_wait: waits };
+            plan::next(node, sight, force)?;
+            Ok(())
+        }
+        Err(_) if force => Ok(()),
+        Err(source) => Err(RemovalError::Swarm { what: "list the Swarm's nodes", source }),
+    }
+}
+
 /// Takes `node` out of the Swarm that `engine` manages; returns what was done, in words. With `force` it goes on where
-/// tasks do not end or a demotion is not done in time. Ends within [`LIMIT`].
+/// tasks do not end, a demotion is not done in time, or Docker does not do what it is asked. Ends within [`LIMIT`].
 ///
 /// # Errors
 /// See [`RemovalError`].
 pub async fn take_out(engine: &dyn SwarmEngine, node: &MemberTarget, force: bool) -> Result<Vec<String>, RemovalError> {
-    let mut removal = Removal { engine, node, force, done: Vec::new(), failures: 0, tasks: None, demotion: None };
-    match tokio::time::timeout(LIMIT, removal.run()).await {
-        Ok(ended) => ended.map(|()| removal.done),
-        Err(_) => Err(RemovalError::TimedOut),
+    let mut removal = Removal::new(engine, node, force);
+    let ended = tokio::time::timeout(LIMIT, removal.run()).await.unwrap_or(Err(RemovalError::TimedOut));
+    match ended {
+        Err(error @ (RemovalError::Swarm { .. } | RemovalError::TimedOut)) if force => {
+            let id = node.swarm_node_id.as_deref().unwrap_or(node.hostname.as_str());
+            let left = format!("left the Swarm as it is, `docker node rm --force {id}` takes the node out of it");
+            removal.say(&left, &causes::chain(&error));
+            Ok(removal.done)
+        }
+        ended => ended.map(|()| removal.done),
     }
 }
 
@@ -114,7 +144,11 @@ struct Removal<'a> {
 /// What the Swarm said: it, or that it is to be asked again.
 type Heard<T> = Result<Option<T>, RemovalError>;
 
-impl Removal<'_> {
+impl<'a> Removal<'a> {
+    fn new(engine: &'a dyn SwarmEngine, node: &'a MemberTarget, force: bool) -> Self {
+        Self { engine, node, force, done: Vec::new(), failures: 0, tasks: None, demotion: None }
+    }
+
     async fn run(&mut self) -> Result<(), RemovalError> {
         let Some(own) = self.own().await? else {
             self.say("left the Swarm alone", "this host does not manage one");
@@ -128,6 +162,9 @@ impl Removal<'_> {
 
     /// The controller's own host in the Swarm; `None` if there is nothing to be asked and that is meant.
     async fn own(&self) -> Result<Option<String>, RemovalError> {
+        // Whatever Docker says, what others need stays.
+        let nobody = Sight { own: "", members: &[], tasks: 0, tasks_wait: Wait::Over, demotion_wait: Wait::Over };
+        plan::next(self.node, nobody, self.force)?;
         let asked = self.engine.inspect().await;
         let engine = asked.map_err(|source| RemovalError::Swarm { what: "be asked about the Swarm", source })?;
         let why = match engine.state {
@@ -138,9 +175,6 @@ impl Removal<'_> {
             LocalState::Locked => "it is locked",
             LocalState::Error => "its part in it is broken",
         };
-        // The refusals hold all the same.
-        let nobody = Sight { own: "", members: &[], tasks: 0, tasks_wait: Wait::Over, demotion_wait: Wait::Over };
-        plan::next(self.node, nobody, self.force)?;
         if self.force { Ok(None) } else { Err(RemovalError::NoManager(why)) }
     }
 

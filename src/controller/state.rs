@@ -186,6 +186,7 @@ impl ClusterState {
             Command::Adopt { node, storage, swarm_node_id, at } => {
                 self.adopt(sequence, node, *storage, swarm_node_id, *at)
             }
+            Command::Expel { id, at } => self.expel(sequence, id, *at),
         }
     }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use clusterctl::cluster::{Hostname, NodeAddress, Role, VolumeName};
-use clusterctl::controller::removal::{LIMIT, MemberTarget, RemovalError, take_out};
+use clusterctl::controller::removal::{LIMIT, MemberTarget, RemovalError, may_go, take_out};
 use clusterctl::providers::swarm::{Join, Member, SwarmEngine};
 
 use crate::fakes::swarm::{Failure, FakeEngine, FakeSwarmWorld};
@@ -70,6 +70,7 @@ impl Swarm {
     async fn refused(&self, target: &MemberTarget, code: &str) {
         let before = (self.first().mutating_calls(), self.members().await);
         for force in [false, true] {
+            assert_eq!(may_go(self.first(), target, force).await.unwrap_err().code(), code);
             let error = take_out(self.first(), target, force).await.unwrap_err();
             let reply = error.reply();
             assert_eq!((reply.code.as_str(), reply.message), (code, error.to_string()));
@@ -178,13 +179,23 @@ async fn a_swarm_that_cannot_be_asked_is_an_error() {
     let swarm = Swarm::of(2).await;
     let target = swarm.target(3).await;
     swarm.engines[1].set_up(false);
-    let error = take_out(swarm.first(), &target, true).await.unwrap_err();
+    let error = take_out(swarm.first(), &target, false).await.unwrap_err();
     let reply = error.reply();
     assert_eq!(reply.code, "swarm-no-leader");
     assert_eq!(reply.message, "Docker could not list the Swarm's nodes: the Swarm has no leader at the moment");
     swarm.first().set_up(false);
-    let error = take_out(swarm.first(), &target, true).await.unwrap_err();
+    let error = take_out(swarm.first(), &target, false).await.unwrap_err();
     assert_eq!(error.code(), "swarm-unavailable");
+    assert_eq!(may_go(swarm.first(), &target, false).await.unwrap_err().code(), "swarm-unavailable");
+    // Forced, the controller can forget the node, and says what is left.
+    may_go(swarm.first(), &target, true).await.unwrap();
+    let done = take_out(swarm.first(), &target, true).await.unwrap();
+    assert_eq!(words(&done), ["left"], "{done:?}");
+    let id = target.swarm_node_id.as_deref().unwrap();
+    assert!(done[0].contains(&format!("`docker node rm --force {id}`")), "{done:?}");
+    let brick = MemberTarget { brick_of: Some(VolumeName::parse("shared").unwrap()), ..target.clone() };
+    assert_eq!(may_go(swarm.first(), &brick, true).await.unwrap_err().code(), "holds-brick");
+    assert_eq!(take_out(swarm.first(), &brick, true).await.unwrap_err().code(), "holds-brick");
 
     // A host in no Swarm has nobody to take out; forced, the node can be forgotten all the same.
     let alone = FakeSwarmWorld::new().engine("h1", "10.0.0.1");

@@ -38,6 +38,8 @@ fn cost(node: &NodeName) -> String {
         "This takes `{node}` out of the Swarm also where its tasks do not end or its demotion is not done in time.\n\
          If it still runs, its containers run on, out of the Swarm's sight and beside those that the Swarm starts\n\
          elsewhere, until `docker swarm leave --force` on that host: two that write the same files can damage them.\n\
+         If Docker on the master does not answer, the Swarm stays as it is, with the host in it, and with join tokens\n\
+         that the host knows, until you run `docker node rm` and `docker swarm join-token --rotate` there.\n\
          What only that host held is out of reach. Bricks and the managers' quorum are protected all the same."
     )
 }

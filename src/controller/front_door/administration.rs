@@ -148,35 +148,60 @@ impl FrontDoor {
             .ok_or_else(|| no_node(name))
     }
 
-    /// Takes a node out of the Swarm and then out of the cluster. What breaks off in between goes on when it is asked
-    /// for again: the node is forgotten last.
+    /// Takes a node out of the cluster. It is answered no more before anything else is done to it: it may have been taken
+    /// over by somebody. What breaks off later goes on when it is asked for again: the node is forgotten last.
     async fn remove(&self, name: &NodeName, force: bool, by: &str) -> Outcome {
         let found = self.store.read(|state| find(state, name).map(|node| (node.id.clone(), self.target(state, node))));
         let Some((id, target)) = found else { return no_node(name) };
         tracing::info!(hostname = %target.hostname, node = %id, by, force, "a node is to be removed");
+        if let Err(error) = removal::may_go(self.engine.as_ref(), &target, force).await {
+            return Outcome::error(error.reply());
+        }
+        let expelled = Command::Expel { id: id.clone(), at: self.clock.now() };
+        match self.store.commit(expelled).await {
+            Ok(committed) if committed.effect == Effect::Changed => {
+                tracing::info!(hostname = %target.hostname, node = %id, "the node is answered no more");
+            }
+            Ok(_) => {}
+            Err(error) => return self.not_stored(&error),
+        }
         let mut done = match removal::take_out(self.engine.as_ref(), &target, force).await {
             Ok(done) => done,
             Err(error) => return Outcome::error(error.reply()),
         };
+        match self.replace_join_tokens(force).await {
+            Ok(line) => done.push(line),
+            Err(outcome) => return outcome,
+        }
         match self.bury(&id, by).await {
             Outcome::Reply(reply) if reply.status == Status::Ready => {
-                done.push(self.replace_join_tokens().await);
                 Outcome::Value(json!({ "Status": "ready", "NodeId": id, "Hostname": target.hostname, "Done": done }))
             }
             other => other,
         }
     }
 
-    /// A node that was taken out still knows the Swarm's token that it was given: it is to open nothing any more.
-    async fn replace_join_tokens(&self) -> String {
+    /// A node that was taken out still knows the Swarm's token that it was given: it is to open nothing any more. A node
+    /// that was a manager could read every later one as well, so that this comes after it has gone.
+    async fn replace_join_tokens(&self, force: bool) -> Result<String, Outcome> {
+        const BY_HAND: &str = "`docker swarm join-token --rotate worker`, and the same with `manager`";
         match self.engine.rotate_join_tokens().await {
             Ok(()) => {
                 self.swarm.doubt().await;
-                "made new join tokens for the Swarm".to_owned()
+                Ok("made new join tokens for the Swarm".to_owned())
             }
             Err(error) => {
                 tracing::error!("the Swarm's join tokens could not be replaced: {error}");
-                "could not replace the Swarm's join tokens, which the node knows: `docker swarm join-token --rotate worker`, and the same with `manager`".to_owned()
+                if force {
+                    return Ok(format!("left the Swarm's join tokens as they are, and the node knows them: {BY_HAND}"));
+                }
+                Err(Outcome::error(ErrorReply::new(
+                    "swarm-unavailable",
+                    format!(
+                        "the node is out, but the Swarm's join tokens, which it knows, could not be replaced: {error}"
+                    ),
+                    format!("run this again: it goes on where it was; by hand: {BY_HAND}"),
+                )))
             }
         }
     }

@@ -45,6 +45,42 @@ fn pages_of_nodes_can_be_read() {
     assert_eq!((shown, pages > 1), (all, true));
 }
 
+/// N10: a role that was changed with Docker's own commands is said, with the commands for either way out; a node that the
+/// managers have lost, or that is not in the Swarm, is as it was.
+#[test]
+fn a_role_that_the_swarm_has_otherwise_is_a_finding() {
+    let mut state = state(1);
+    let id = NodeId::of_public_key(&0_u32.to_be_bytes());
+    state.apply(9, &Command::Report { id: id.clone(), report: NodeReport::default() });
+    let view = StorageView::default();
+    let row = |state: &ClusterState, members: &[Member]| {
+        let around = Surroundings { members: &Members::of(members), view: &view, seen: &HashMap::new() };
+        nodes(state, "", 0, around)["Nodes"][0].clone()
+    };
+    let member = |role, state: &str| Member {
+        swarm_node_id: "x".to_owned(),
+        hostname: "h0".to_owned(),
+        role,
+        state: state.to_owned(),
+        availability: "active".to_owned(),
+        address: "10.0.0.0".to_owned(),
+        leader: false,
+        reachability: None,
+        updated_at: None,
+    };
+    for members in [&[][..], &[member(Role::Worker, "ready")], &[member(Role::Manager, "down")]] {
+        assert_eq!(row(&state, members)["Finding"], "", "{members:?}");
+    }
+    let promoted = row(&state, &[member(Role::Manager, "ready")]);
+    assert_eq!(promoted["Status"], "degraded");
+    let finding = promoted["Finding"].as_str().unwrap();
+    assert!(finding.contains("docker node demote h0") && finding.contains("--role manager --node h0"), "{finding}");
+    state.apply(10, &Command::Expel { id, at: Timestamp::UNIX_EPOCH });
+    let leaving = row(&state, &[member(Role::Manager, "ready")]);
+    assert_eq!(leaving["Status"], "removing");
+    assert!(leaving["Finding"].as_str().unwrap().contains("clusterctl node remove h0"), "{leaving}");
+}
+
 /// The state of the cluster comes with the first of them, and says how many there are.
 #[test]
 fn the_state_of_a_large_cluster_can_be_read() {

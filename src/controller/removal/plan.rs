@@ -63,7 +63,7 @@ pub enum Refusal {
     /// Nothing was changed, unless managers were lost meanwhile.
     #[error("the Swarm's managers cannot do without `{hostname}`: {loss}")]
     Quorum { hostname: Hostname, loss: QuorumError },
-    /// The node gets no new tasks any more.
+    /// The node gets no new tasks any more, and is answered no more.
     #[error("{tasks} tasks have not ended on `{hostname}`")]
     TasksRunning { hostname: Hostname, tasks: usize },
     /// The Swarm goes on with the demotion by itself.
@@ -102,7 +102,7 @@ impl Refusal {
                 "start the managers that do not answer, or remove those first; `docker node ls` shows them".to_owned()
             }
             Self::TasksRunning { hostname, .. } => format!(
-                "it gets no new ones; run this again to go on waiting, or with `--force` to go on without; `docker node update --availability active {hostname}` keeps it"
+                "it gets no new ones, and the controller answers it no more; run this again to go on waiting, or with `--force` to go on without; to keep it after all, `docker node update --availability active {hostname}`, then join it with a new token"
             ),
             Self::NotDemoted(_) => {
                 "run this again to go on, or with `--force` to go on without; `docker node ls` shows the managers".to_owned()

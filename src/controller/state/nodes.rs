@@ -196,7 +196,7 @@ impl ClusterState {
     /// Whether registering `node` would change nothing: then nothing is written (free memory does not count).
     #[must_use]
     pub fn is_registered_as(&self, node: &AdmittedNode, key: Option<KeyFingerprint>) -> bool {
-        self.nodes.get(&node.id).is_some_and(|known| {
+        self.member(&node.id).is_some_and(|known| {
             known.hostname == node.hostname
                 && known.address == node.address
                 && known.role == node.role
@@ -234,7 +234,7 @@ impl ClusterState {
         if !grant.role.covers(node.role) {
             return Effect::Refused(Denial::Role);
         }
-        let (new, by) = (!self.nodes.contains_key(&node.id), grant.by.clone());
+        let (new, by) = (self.member(&node.id).is_none(), grant.by.clone());
         let effect = self.enrol(sequence, node, grant, Inheritance::Present, key, at);
         if effect != Effect::Changed {
             return effect;
@@ -250,7 +250,8 @@ impl ClusterState {
 
     /// What `warrant` grants as the state is now. A member that sends the same again is one already: it uses nothing.
     fn grant(&self, node: &AdmittedNode, warrant: &Warrant, at: Timestamp) -> Result<Grant, Denial> {
-        let known = self.nodes.get(&node.id);
+        // Who is on its way out comes in anew: it keeps nothing of what it was granted.
+        let known = self.member(&node.id);
         let profiles = || known.map(|known| known.profiles.clone()).unwrap_or_default();
         let at_least = |role: Role| known.map_or(role, |known| known.granted.or_greater(role));
         let same = known.filter(|known| self.may_be_called(known, &node.hostname));
@@ -308,6 +309,7 @@ impl ClusterState {
         let storage = assignment::assign(self, node);
         if let Some(old) = &legacy {
             self.drop_node(&old.id, sequence);
+            self.drop_tombstone(sequence, &old.id);
         }
         let own = self.node(&node.id).cloned();
         self.forget_indexes(&node.id);

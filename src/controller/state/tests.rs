@@ -218,6 +218,7 @@ fn command() -> impl Strategy<Value = Command> {
             }
         }),
         2 => (0..6_u8).prop_map(|key| Command::Remove { id: NodeId::of_public_key(&[key]), at: at(4) }),
+        1 => (0..6_u8).prop_map(|key| Command::Expel { id: NodeId::of_public_key(&[key]), at: at(4) }),
         1 => (0..6_u8).prop_map(|key| Command::AllowReplacement { id: NodeId::of_public_key(&[key]), at: at(4) }),
         2 => (0..4_u8, role(), 0..3_u32, 0..1_000_000_u64).prop_map(|(id, role, uses, second)| create(token(id, role, uses), second)),
         1 => (0..4_u8).prop_map(|id| Command::RevokeToken { id: short(id), at: at(5) }),
@@ -285,7 +286,8 @@ proptest! {
         prop_assert!(rebuilt.tombstones().eq(state.tombstones()) && rebuilt.admins().eq(state.admins()));
         for node in state.nodes() {
             prop_assert!(node.granted.covers(node.role), "nobody is more than was granted");
-            prop_assert!(state.tombstone(&node.id).is_none(), "nobody is both a member and removed");
+            let expelled = commands.iter().any(|command| matches!(command, Command::Expel { id, .. } if *id == node.id));
+            prop_assert!(state.member(&node.id).is_some() || expelled, "nobody is both a member and removed");
         }
         for request in state.requests() {
             prop_assert_eq!(state.request_like(&request.terms), Some(request), "an asker has one request");

@@ -19,7 +19,7 @@ use clusterctl::controller::state::ClusterState;
 use clusterctl::controller::store::{Store, StoreOptions};
 use clusterctl::controller::swarm_view::SwarmWatch;
 use clusterctl::protocol::registration::RawRequest;
-use clusterctl::providers::swarm::SwarmEngine;
+use clusterctl::providers::swarm::{Join, SwarmEngine};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -60,6 +60,7 @@ impl Setup {
 pub(super) struct Door {
     front: Arc<FrontDoor>,
     pub(super) authority: Arc<FakeAuthority>,
+    world: FakeSwarmWorld,
     pub(super) engine: FakeEngine,
     setup: Setup,
     clock: Arc<SetClock>,
@@ -70,14 +71,15 @@ pub(super) struct Door {
 impl Door {
     /// A door whose own host, h1 at 10.0.0.1, manages a Swarm.
     pub(super) async fn open(setup: Setup) -> Self {
-        let engine = FakeSwarmWorld::new().engine("h1", "10.0.0.1");
+        let world = FakeSwarmWorld::new();
+        let engine = world.engine("h1", "10.0.0.1");
         engine.init(address(1)).await.unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let authority = Arc::new(FakeAuthority::new());
         let clock = Arc::new(SetClock(Mutex::new(Timestamp::from_second(1_767_323_045).unwrap())));
         let (storage, _) = watch::channel(Arc::new(StorageView::default()));
         let front = front(setup, &scratch, &engine, &authority, &clock, &storage).await;
-        let door = Self { front, authority, engine, setup, clock, scratch, storage };
+        let door = Self { front, authority, world, engine, setup, clock, scratch, storage };
         let own = json!({"Role": "manager"});
         let reply = door.ask(&with(registration("h1", 1), own), Peer::Local { uid: 0 }).await;
         assert_eq!(reply["Status"], if setup.need.is_some() { "waiting" } else { "ready" }, "{reply}");
@@ -125,6 +127,18 @@ impl Door {
         let reply = self.administer(action, fields).await;
         assert_eq!(reply["Status"], "ready", "{action}: {reply}");
         reply
+    }
+
+    /// The engine of a node that has joined the Swarm as a worker.
+    pub(super) async fn engine_of(&self, name: &str, last: u8) -> FakeEngine {
+        let engine = self.world.engine(name, &format!("10.0.0.{last}"));
+        let join = Join {
+            token: self.engine.join_tokens().await.unwrap().for_role(Role::Worker).clone(),
+            managers: vec!["10.0.0.1:2377".to_owned()],
+            advertise: address(last.into()),
+        };
+        engine.join(&join).await.unwrap();
+        engine
     }
 
     /// A new token's text.

@@ -1,6 +1,8 @@
 //! Who somebody is: a key, as the handshake proves it, held against the state at every exchange.
 
 use clusterctl::cluster::{Admission, Proof, Role, Validity};
+use clusterctl::controller::listener::Peer;
+use clusterctl::providers::swarm::{Member, SwarmEngine};
 
 use super::door::*;
 use super::*;
@@ -40,6 +42,42 @@ async fn a_removed_node_stays_out() {
     let token = door.token(json!({})).await;
     assert_eq!(door.register("h2", 2, json!({"Token": token})).await["Status"], "ready");
     assert_eq!(door.ask(&status_of("h2"), h2()).await["Status"], "ready");
+}
+
+/// N19: from the first moment of its removal on a node is answered no more, however long its tasks take to end; and
+/// what broke off goes on, also after a restart.
+#[tokio::test]
+async fn a_node_on_its_way_out_is_answered_no_more() {
+    let mut door = door().await;
+    door.member("h2", 2).await;
+    let (h2, engine) = (|| certified("h2", 2, Role::Worker, Validity::Valid), door.engine_of("h2", 2).await);
+    let report = json!({"Report": {"SwarmNodeId": engine.inspect().await.unwrap().swarm_node_id}});
+    assert_eq!(door.ask(&with(status_of("h2"), report), h2()).await["Status"], "ready");
+    engine.run_tasks(1, true);
+    let worker_token = door.secrets().await[0].clone();
+    let remove = json!({"Action": "remove", "Hostname": "h2"});
+    let checks = async {
+        while !door.engine.members().await.unwrap().iter().any(Member::is_drained) {
+            tokio::task::yield_now().await;
+        }
+        assert_refused(&door.ask(&registration("h2", 2), h2()).await, "node-removed");
+        assert_refused(&door.ask(&status_of("h2"), h2()).await, "removed");
+    };
+    // The removal is cut short by whatever comes of the checks.
+    tokio::select! {
+        ended = door.ask(&remove, Peer::Local { uid: 0 }) => panic!("its tasks have not ended: {ended}"),
+        () = checks => {}
+    }
+    door.restart().await;
+    let row = door.row("h2").await;
+    assert_eq!(row["Status"], "removing", "{row}");
+    assert!(row["Finding"].as_str().unwrap().contains("clusterctl node remove h2"), "{row}");
+    assert_refused(&door.ask(&registration("h2", 2), h2()).await, "node-removed");
+    engine.run_tasks(0, false);
+    assert_eq!(door.ask(&remove, Peer::Local { uid: 0 }).await["Status"], "ready");
+    assert_eq!(door.row("h2").await, Value::Null);
+    assert_ne!(door.secrets().await[0], worker_token);
+    assert_refused(&door.ask(&status_of("h2"), h2()).await, "removed");
 }
 
 /// Who left by himself is a stranger, and may come back as one.

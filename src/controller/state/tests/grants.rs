@@ -187,6 +187,42 @@ fn a_removed_node_needs_to_be_let_in_anew() {
     assert!(state.tombstone(&legacy).is_none() && state.node(&legacy).is_none());
 }
 
+/// On its way out a node is nobody's member, and is on record until it is gone.
+#[test]
+fn an_expelled_node_is_known_and_no_member() {
+    let id = NodeId::of_public_key(&[1]);
+    let mut state = state(&[
+        create(token(1, Role::Worker, 0), 1),
+        admit(manager(1), Warrant::Local, 1),
+        file(1, request(1, 1, 1), 1),
+        Command::Expel { id: id.clone(), at: at(2) },
+    ]);
+    assert!(state.node(&id).is_some() && state.member(&id).is_none() && state.is_leaving(&id));
+    assert_eq!(state.apply(5, &Command::Expel { id: id.clone(), at: at(3) }), Effect::Unchanged);
+    assert_eq!(state.tombstone(&id).unwrap().removed_at, at(2), "a token of meanwhile counts as made afterwards");
+    assert!(state.request_like(&request(1, 1, 1)).is_none(), "what it asked for is over");
+    assert_eq!(state.apply(6, &admit(manager(1), Warrant::Member, 3)), Effect::Refused(Denial::NotMember));
+    assert_eq!(state.apply(7, &admit(manager(1), Warrant::Open, 3)), Effect::Refused(Denial::Removed));
+    assert_eq!(state.apply(8, &admit(worker(1), Warrant::Token(short(1)), 3)), Effect::Refused(Denial::Removed));
+    // Whoever changes his mind lets it in anew, as what he says now.
+    assert_eq!(state.apply(9, &create(token(2, Role::Worker, 0), 3)), Effect::Changed);
+    assert_eq!(state.apply(10, &admit(manager(1), Warrant::Token(short(2)), 4)), Effect::Refused(Denial::Role));
+    assert_eq!(state.apply(11, &admit(worker(1), Warrant::Token(short(2)), 4)), Effect::Changed);
+    assert_eq!(state.member(&id).unwrap().granted, Role::Worker, "what it was granted before is over");
+    assert!(!state.is_leaving(&id));
+    // In the end it is gone like any other.
+    state.apply(12, &Command::Expel { id: id.clone(), at: at(5) });
+    assert_eq!(state.apply(13, &Command::Remove { id: id.clone(), at: at(6) }), Effect::Changed);
+    assert!(state.node(&id).is_none() && state.tombstone(&id).unwrap().removed_at == at(6));
+    // One without a key leaves no trace.
+    let legacy = NodeId::of_legacy(&Hostname::parse("h5").unwrap());
+    state.apply(14, &register(node(5, None, 5, Role::Worker)));
+    assert_eq!(state.apply(15, &Command::Expel { id: legacy.clone(), at: at(7) }), Effect::Changed);
+    assert!(state.is_leaving(&legacy));
+    state.apply(16, &Command::Remove { id: legacy.clone(), at: at(8) });
+    assert!(state.tombstone(&legacy).is_none() && state.node(&legacy).is_none());
+}
+
 /// A host name gets a new key, and nothing else passes on.
 #[test]
 fn a_replaced_node_leaves_its_name_alone() {
