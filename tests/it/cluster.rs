@@ -16,6 +16,7 @@ mod growth;
 mod lost_state;
 mod refusals;
 mod requests;
+mod secrets;
 mod storage;
 
 use std::io::{Read, Write};
@@ -40,10 +41,12 @@ struct Cluster {
     token: OnceLock<String>,
 }
 
-/// A test that fails shows what the controller said last.
+/// A test that fails shows what the controller said last; any other ends with a search for its secrets.
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !std::thread::panicking() {
+            secrets::are_nowhere(&self.lab, &self.lab.said());
+        } else {
             let journal = ["journalctl", "--no-pager", "-o", "cat", "-n", "60", "-u", "clusterctl-master"];
             if let Ok(said) = run(self.lab.invocation(1, &journal)) {
                 eprintln!("the controller on h1:\n{}", said.stdout_text());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clusterctl::providers::command::CommandError;
 
-pub(crate) use harness::{Lab, clusterctl_lab, name_for, run, usable, wait_for};
+pub(crate) use harness::{Lab, Said, clusterctl_lab, name_for, run, usable, wait_for};
 
 /// Whether host `from` reaches the glusterd of host `to`.
 fn reaches(lab: &Lab, from: u8, to: u8) -> bool {

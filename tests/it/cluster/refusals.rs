@@ -1,10 +1,11 @@
 //! Hosts that are something else's already: joining says so, exits with the code for it, and touches nothing.
 
+use super::secrets::OVERLAY_KEY;
 use super::{BRICK, Cluster, MOUNT, PATIENCE};
 use crate::lab::{usable, wait_for};
 
-/// A master and two hosts that get in the way of joining in one manner after the other. Covers T24 and FAULTS N4, N6, G9
-/// and G13.
+/// A master and two hosts that get in the way of joining in one manner after the other. Covers T15, T18, T24 and FAULTS
+/// N4, N6, G9, G13 and P1.
 #[test]
 fn lab_what_belongs_to_others_is_left_alone() {
     if !usable("lab_what_belongs_to_others_is_left_alone") {
@@ -12,7 +13,7 @@ fn lab_what_belongs_to_others_is_left_alone() {
     }
     let cluster = Cluster::up("e2e-refuse", 3);
     cluster.init(&["--enable-glusterfs"]);
-    cluster.serve("");
+    an_overlay_that_is_not_up(&cluster, 2);
     a_host_in_another_swarm(&cluster, 2);
     a_host_whose_swarm_is_locked(&cluster, 2);
     a_brick_with_files(&cluster, 3);
@@ -28,7 +29,7 @@ fn lab_what_belongs_to_others_is_left_alone() {
     }
 }
 
-/// Without storage: the one host that decides does not leave.
+/// Without storage: the one host that decides does not leave; a host in the wrong role is told (FAULTS N10).
 #[test]
 fn lab_the_last_manager_does_not_leave() {
     if !usable("lab_the_last_manager_does_not_leave") {
@@ -57,6 +58,27 @@ fn lab_the_last_manager_does_not_leave() {
         managers.contains("h1Leader") && managers.contains("h2Reachable")
     });
     cluster.nothing_to_do(2);
+}
+
+/// Covers FAULTS P1: a host whose overlay is not up is told how to bring it up, and joins nothing over the network below.
+/// The overlay's key gets no further than the host. The controller has no overlay afterwards.
+fn an_overlay_that_is_not_up(cluster: &Cluster, n: u8) {
+    const SETTINGS: &str = "/etc/clusterctl/overlay";
+    cluster.write(1, SETTINGS, OVERLAY_KEY);
+    cluster.lab.ok(1, &["chmod", "600", SETTINGS]);
+    cluster.serve(&format!("--overlay-provider netbird --overlay-config {SETTINGS}"));
+    let join = cluster.join(n, &[]);
+    assert_eq!((join.code, join.done()), (Some(10), Vec::new()), "{join:?}");
+    for word in ["`netbird` is not up", "`netbird up`", "reason=overlay-not-up"] {
+        assert!(join.stderr.contains(word), "`{word}` is missing in:\n{}", join.stderr);
+    }
+    assert!(swarm_state(cluster, n).starts_with("inactive"));
+    expect_untouched(cluster, n);
+    let status = cluster.clusterctl(n, &["node", "status", "--output", "json"]);
+    assert!(!status.stdout.contains(OVERLAY_KEY), "{status:?}");
+    cluster.lab.ok(1, &["rm", "-r", "/etc/systemd/system/clusterctl-master.service.d"]);
+    cluster.serve("");
+    cluster.lab.ok(1, &["systemctl", "restart", "clusterctl-master.service"]);
 }
 
 fn swarm_state(cluster: &Cluster, n: u8) -> String {

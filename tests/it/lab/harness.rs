@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clusterctl::lab::preflight;
@@ -29,11 +30,39 @@ pub(crate) fn usable(test: &str) -> bool {
 
 /// Runs `invocation` to its end, from inside a runtime or outside.
 pub(crate) fn run(invocation: Invocation) -> Result<Output, CommandError> {
+    let words = invocation.words();
     let block = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(Processes.run(invocation))
     };
-    std::thread::scope(|scope| scope.spawn(block).join().unwrap())
+    let ended = std::thread::scope(|scope| scope.spawn(block).join().unwrap());
+    if let Ok(output) = &ended {
+        remember(&words, output);
+    }
+    ended
+}
+
+/// What a command of clusterctl in a lab's host printed.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) command: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// By the lab's name.
+static SAID: Mutex<Vec<(String, Said)>> = Mutex::new(Vec::new());
+
+/// Keeps what commands of clusterctl in a host print, also those that a shell runs there.
+fn remember(words: &[String], output: &Output) {
+    let after = |word: &str| words.iter().position(|known| known == word).map(|at| &words[at + 1..]);
+    let (Some(command), Some([name, ..])) = (after("--"), after("--name")) else { return };
+    if command.iter().any(|word| word == "clusterctl" || word.contains("clusterctl node join")) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        let said = Said { command: command.join(" "), stdout, stderr };
+        SAID.lock().unwrap().push((name.clone(), said));
+    }
 }
 
 /// A run of `clusterctl lab`.
@@ -62,6 +91,7 @@ pub(crate) fn name_for(test: &str) -> String {
 /// A running lab.
 pub(crate) struct Lab {
     name: String,
+    since: Instant,
     addresses: Vec<Ipv4Addr>,
 }
 
@@ -77,7 +107,7 @@ impl Lab {
     /// As [`Self::up`], with further options of `clusterctl lab up`.
     pub(crate) fn up_with(name: &str, hosts: u8, options: &[&str]) -> Self {
         let name = name_for(name);
-        let mut lab = Self { name, addresses: Vec::new() };
+        let mut lab = Self { name, since: Instant::now(), addresses: Vec::new() };
         lab.lab(&["down"], &[]);
         let hosts = hosts.to_string();
         lab.lab(&["up", "--hosts", &hosts], options);
@@ -90,6 +120,22 @@ impl Lab {
     /// The lab's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many hosts it has.
+    pub(crate) fn size(&self) -> u8 {
+        u8::try_from(self.addresses.len()).unwrap()
+    }
+
+    /// Minutes since before it was there.
+    pub(crate) fn minutes(&self) -> u64 {
+        self.since.elapsed().as_secs() / 60 + 2
+    }
+
+    /// What commands of clusterctl in its hosts have printed.
+    pub(crate) fn said(&self) -> Vec<Said> {
+        let said = SAID.lock().unwrap();
+        said.iter().filter(|(name, _)| *name == self.name).map(|(_, said)| said.clone()).collect()
     }
 
     /// The address of host `n`, counted from 1.
