@@ -1,7 +1,7 @@
 //! Hosts that are something else's already: joining says so, exits with the code for it, and touches nothing.
 
 use super::secrets::OVERLAY_KEY;
-use super::{BRICK, Cluster, MOUNT, PATIENCE};
+use super::{BRICK, Cluster, Ended, MOUNT, PATIENCE};
 use crate::lab::{usable, wait_for};
 
 /// A master and two hosts that get in the way of joining in one manner after the other. Covers T15, T18, T24 and FAULTS
@@ -27,6 +27,7 @@ fn lab_what_belongs_to_others_is_left_alone() {
     for n in 1..=3 {
         cluster.expect_mounted(n);
     }
+    programs_first_in_the_path_are_not_run(&cluster, 2);
 }
 
 /// Without storage: the one host that decides does not leave; a host in the wrong role is told (FAULTS N10).
@@ -160,6 +161,22 @@ fn a_mount_point_with_files(cluster: &Cluster, n: u8) {
     assert_eq!(contents(cluster, n, MOUNT), before);
     assert_eq!(cluster.mounted(n), "");
     cluster.lab.ok(n, &["rm", "-r", MOUNT]);
+}
+
+/// Covers T18: a directory that stands first in the caller's `PATH` has programs of the names that a join runs.
+fn programs_first_in_the_path_are_not_run(cluster: &Cluster, n: u8) {
+    let plant = r#"mkdir /tmp/first && cd /tmp/first && chmod 777 . || exit 1
+        for name in gluster mount umount systemctl systemd-escape; do
+            printf '#!/bin/sh\ntouch /tmp/first/was-run\n' >$name && chmod 755 $name || exit 1
+        done
+        PATH="/tmp/first:$PATH" systemctl && rm was-run"#;
+    cluster.lab.ok(n, &["sh", "-c", plant]);
+    cluster.lab.ok(n, &["umount", MOUNT]);
+    let join = r#"PATH="/tmp/first:$PATH" exec /usr/local/bin/clusterctl node join"#;
+    let join: Ended = cluster.lab.exec(n, &["sh", "-c", join]).into();
+    join.succeeded().did(&["mount `shared`"]);
+    cluster.expect_mounted(n);
+    assert!(!cluster.lab.exec(n, &["test", "-e", "/tmp/first/was-run"]).success());
 }
 
 /// Another file system is mounted there.
