@@ -123,6 +123,18 @@ fn lab_servers_that_do_not_answer_are_waited_for() {
     a_mount_that_hangs_is_replaced(&cluster, 2);
 }
 
+/// The same hosts, and servers that the pool turns away. Covers FAULTS G3, G4 and G14.
+#[test]
+fn lab_servers_that_are_turned_away_are_named() {
+    if !usable("lab_servers_that_are_turned_away_are_named") {
+        return;
+    }
+    let cluster = three_copies("e2e-rejected");
+    a_rejected_server_holds_up_nobody(&cluster, 3, 4);
+    a_server_that_was_installed_anew_is_named(&cluster, 2);
+    the_mount_comes_back_before_docker(&cluster, 2);
+}
+
 /// Three hosts with bricks, the master among them, and a fourth one that is nothing yet.
 fn three_copies(name: &str) -> Cluster {
     let cluster = Cluster::up(name, 4);
@@ -227,6 +239,84 @@ fn refused_once_seen(cluster: &Cluster, n: u8, code: &str, words: &[&str]) {
     let reason = format!("reason={code}");
     let words: Vec<&str> = words.iter().copied().chain([reason.as_str()]).collect();
     cluster.join(n, &[]).refused(14, &words);
+}
+
+fn in_the_pool(cluster: &Cluster, n: u8) {
+    let address = cluster.lab.host_ip(n).to_string();
+    let usable = |pool: String| {
+        let mut peers = pool.split("<peer>").filter(|peer| peer.contains(&address));
+        peers.any(|peer| peer.contains("<state>3</state>") && peer.contains("<connected>1</connected>"))
+    };
+    wait_for(&format!("h{n} is in the pool"), PATIENCE, || {
+        usable(cluster.lab.exec(1, &["gluster", "--xml", "--mode=script", "pool", "list"]).stdout_text().to_owned())
+    });
+    wait_for("every brick online", PATIENCE, || cluster.bricks_online() == 3);
+}
+
+/// Covers FAULTS G3: the volume is written down differently on one server, and so is its checksum. Its host is refused and told GlusterFS's way out,
+/// nothing of it is wiped, others join; and the way out is one.
+fn a_rejected_server_holds_up_nobody(cluster: &Cluster, n: u8, newcomer: u8) {
+    wait_until_at_rest(cluster);
+    glusterd(cluster, n, "stop");
+    cluster.lab.ok(n, &["sh", "-c", "echo diagnostics.client-log-level=DEBUG >>/var/lib/glusterd/vols/shared/info"]);
+    glusterd(cluster, n, "start");
+    let list = || cluster.lab.exec(1, &["gluster", "--mode=script", "peer", "status"]).stdout_text().to_owned();
+    wait_for("the server is rejected", PATIENCE, || list().contains("Peer Rejected"));
+    refused_once_seen(cluster, n, "peer-rejected", &["Cksums", "glusterd.info"]);
+    cluster.join(newcomer, &[]).succeeded();
+    cluster.expect_mounted(newcomer);
+    assert!(cluster.lab.exec(n, &["test", "-e", "/var/lib/glusterd/vols/shared/cksum"]).success());
+
+    glusterd(cluster, n, "stop");
+    let aside = "mkdir /root/aside && cd /var/lib/glusterd && for f in *; do [ $f = glusterd.info ] || mv $f /root/aside/; done";
+    cluster.lab.ok(n, &["sh", "-c", aside]);
+    glusterd(cluster, n, "start");
+    cluster.lab.ok(n, &["gluster", "--mode=script", "peer", "probe", &cluster.lab.host_ip(1).to_string()]);
+    glusterd(cluster, n, "restart");
+    in_the_pool(cluster, n);
+    cluster.expect_healed();
+    cluster.join(n, &[]).succeeded();
+    cluster.nothing_to_do(n);
+}
+
+/// Covers FAULTS G4: `/var/lib/glusterd` is gone, and GlusterFS is somebody else. It is named with the identity to give
+/// it back, and that helps.
+fn a_server_that_was_installed_anew_is_named(cluster: &Cluster, n: u8) {
+    let identity = |of: &str| cluster.lab.ok(n, &["sh", "-c", &format!("sed -n s/^UUID=//p {of}")]);
+    let before = identity("/var/lib/glusterd/glusterd.info");
+    glusterd(cluster, n, "stop");
+    cluster.lab.ok(n, &["sh", "-c", "rm -rf /var/lib/glusterd/*"]);
+    glusterd(cluster, n, "start");
+    let give_back = format!("UUID={before}");
+    refused_once_seen(cluster, n, "reinstalled-peer", &["installed anew", &give_back]);
+    assert_ne!(identity("/var/lib/glusterd/glusterd.info"), before);
+
+    glusterd(cluster, n, "stop");
+    cluster.lab.ok(n, &["sed", "-i", &format!("s/^UUID=.*/{give_back}/"), "/var/lib/glusterd/glusterd.info"]);
+    glusterd(cluster, n, "start");
+    cluster.lab.ok(n, &["gluster", "--mode=script", "peer", "probe", &cluster.lab.host_ip(1).to_string()]);
+    glusterd(cluster, n, "restart");
+    in_the_pool(cluster, n);
+    cluster.expect_healed();
+    cluster.join(n, &[]).succeeded();
+    cluster.nothing_to_do(n);
+}
+
+/// Covers FAULTS G14: after a power cut the mount is tried before Docker starts, and Docker asks for it whenever it does.
+fn the_mount_comes_back_before_docker(cluster: &Cluster, n: u8) {
+    cluster.lab.kill(n);
+    cluster.lab.start(n);
+    wait_for("the volume is mounted by itself", PATIENCE, || cluster.mounted(n).starts_with("fuse.glusterfs "));
+    let show = |property: &str, unit: &str| cluster.lab.ok(n, &["systemctl", "show", "--value", "-p", property, unit]);
+    wait_for("Docker is up", PATIENCE, || show("ActiveState", "docker.service") == "active");
+    for property in ["Wants", "After"] {
+        let units = show(property, "docker.service");
+        assert!(units.split(' ').any(|unit| unit == "mnt-shared.mount"), "{property}: {units}");
+    }
+    let mounted: u64 = show("ActiveEnterTimestampMonotonic", "mnt-shared.mount").parse().unwrap();
+    let docker: u64 = show("ExecMainStartTimestampMonotonic", "docker.service").parse().unwrap();
+    assert!(mounted > 0 && mounted < docker, "the mount at {mounted} us, Docker at {docker} us");
+    cluster.expect_ready(&[1, 2, 3, 4]);
 }
 
 /// Covers FAULTS G10: a server of the first set dies while the volume is being created. Whatever that leaves, the hosts
