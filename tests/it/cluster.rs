@@ -14,6 +14,7 @@ mod first_implementation;
 mod full_disk;
 mod growth;
 mod lost_state;
+mod node_faults;
 mod refusals;
 mod requests;
 mod secrets;
