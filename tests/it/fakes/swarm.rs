@@ -269,7 +269,12 @@ impl SwarmEngine for FakeEngine {
 
     async fn leave(&self, force: bool) -> Result<(), SwarmError> {
         self.call("swarm leave", true, |world, name| {
-            let part = world.engines[name].part.word();
+            let part = match &world.engines[name].part {
+                Part::Broken { swarm: Some(swarm), id, .. } if world.role_of(*swarm, id) == Some(Role::Worker) => {
+                    "broken-worker"
+                }
+                part => part.word(),
+            };
             world.acts.push(format!("{name} leave force={force} part={part}"));
             let refusal = match &world.engines[name].part {
                 Part::None => return refused("swarm leave", "This node is not part of a swarm"),

@@ -13,6 +13,8 @@ fn corpus() -> Vec<Vec<u8>> {
         .iter()
         .flat_map(|dir| std::fs::read_dir(root.join(dir)).unwrap())
         .map(|entry| entry.unwrap().path())
+        // The words of each protocol lie in folders of their own.
+        .filter(|path| path.is_file())
         .collect();
     samples.sort();
     assert!(samples.len() > 10, "{samples:?}");
