@@ -241,6 +241,18 @@ fn refused_once_seen(cluster: &Cluster, n: u8, code: &str, words: &[&str]) {
     cluster.join(n, &[]).refused(14, &words);
 }
 
+/// A server that knows nothing any more probes one of the pool, is given the pool's configuration, and starts again
+/// with it. One that starts again before it has all of it does not come up.
+fn taken_in_again(cluster: &Cluster, n: u8) {
+    cluster.lab.ok(n, &["gluster", "--mode=script", "peer", "probe", &cluster.lab.host_ip(1).to_string()]);
+    let given = "cd /var/lib/glusterd && [ $(ls peers | wc -l) = 2 ] && [ $(ls vols/shared/bricks | wc -l) = 3 ] && \
+                 [ -s vols/shared/cksum ] && gluster --mode=script volume info shared";
+    wait_for("the pool's configuration", PATIENCE, || cluster.lab.exec(n, &["sh", "-c", given]).success());
+    wait_for("it starts again", PATIENCE, || {
+        cluster.lab.exec(n, &["systemctl", "restart", "glusterd.service"]).success()
+    });
+}
+
 fn in_the_pool(cluster: &Cluster, n: u8) {
     let address = cluster.lab.host_ip(n).to_string();
     let usable = |pool: String| {
@@ -271,8 +283,7 @@ fn a_rejected_server_holds_up_nobody(cluster: &Cluster, n: u8, newcomer: u8) {
     let aside = "mkdir /root/aside && cd /var/lib/glusterd && for f in *; do [ $f = glusterd.info ] || mv $f /root/aside/; done";
     cluster.lab.ok(n, &["sh", "-c", aside]);
     glusterd(cluster, n, "start");
-    cluster.lab.ok(n, &["gluster", "--mode=script", "peer", "probe", &cluster.lab.host_ip(1).to_string()]);
-    glusterd(cluster, n, "restart");
+    taken_in_again(cluster, n);
     in_the_pool(cluster, n);
     cluster.expect_healed();
     cluster.join(n, &[]).succeeded();
@@ -294,8 +305,7 @@ fn a_server_that_was_installed_anew_is_named(cluster: &Cluster, n: u8) {
     glusterd(cluster, n, "stop");
     cluster.lab.ok(n, &["sed", "-i", &format!("s/^UUID=.*/{give_back}/"), "/var/lib/glusterd/glusterd.info"]);
     glusterd(cluster, n, "start");
-    cluster.lab.ok(n, &["gluster", "--mode=script", "peer", "probe", &cluster.lab.host_ip(1).to_string()]);
-    glusterd(cluster, n, "restart");
+    taken_in_again(cluster, n);
     in_the_pool(cluster, n);
     cluster.expect_healed();
     cluster.join(n, &[]).succeeded();
