@@ -6,8 +6,10 @@ TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE = target/$(TARGET)/release/clusterctl
 FUZZ_SECONDS ?= 60
 ROUNDS ?= 5
+SOAK_SECONDS ?= 300
+SOAK_SEED ?= $(shell date +%s)
 
-.PHONY: help build release dist test test-fast lint bench demo demo-down fuzz clean cargo
+.PHONY: help build release dist test test-fast soak lint bench demo demo-down fuzz clean cargo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,11 @@ test: cargo ## install what is missing and run every test (root, else those on r
 
 test-fast: cargo ## run the tests that need no lab
 	packaging/run-tests --fast
+
+soak: cargo ## kill things at random moments on lab hosts (root; SOAK_SECONDS=300 SOAK_SEED=N)
+	packaging/install-deps build lab
+	CI=true SOAK_SECONDS=$(SOAK_SECONDS) SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked --target $(TARGET) \
+	  --features failpoints --test it -- --exact cluster::soak::lab_kills_at_random_moments_lose_nothing --nocapture
 
 lint: cargo ## formatting, clippy, and dependencies where cargo-deny is installed
 	packaging/lint

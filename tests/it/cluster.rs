@@ -13,11 +13,13 @@ mod faults;
 mod first_implementation;
 mod full_disk;
 mod growth;
+mod invariants;
 mod lost_state;
 mod node_faults;
 mod refusals;
 mod requests;
 mod secrets;
+mod soak;
 mod storage;
 
 use std::io::{Read, Write};

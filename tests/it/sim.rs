@@ -21,8 +21,9 @@ use run::run;
 /// So many seeds unless the environment says otherwise.
 const SEEDS: u64 = 200;
 
-#[expect(clippy::disallowed_methods, reason = "which seeds to run is asked of the environment, not of the product")]
-fn setting(name: &str) -> Option<u64> {
+/// A number out of the environment, such as which seeds to run.
+#[expect(clippy::disallowed_methods, reason = "what to run is asked of the environment, not of the product")]
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
